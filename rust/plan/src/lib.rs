@@ -1,0 +1,30 @@
+//! What to run: a [`Plan`] is a graph of operators as plain values. It runs nothing.
+//!
+//! The Python planner writes it as JSON from Polars' optimised plan, checkpoints keep it, `explain` draws it and the
+//! engine turns it into tasks. Depends on nothing of ours; knows neither Arrow nor Python.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`schema`] | data types and fields |
+//! | [`expression`] | expressions, aggregates |
+//! | [`duration`] | calendar durations as Polars writes them |
+//! | [`node`] | operators and the graph |
+//! | [`validate`] | the rules a plan must keep before anything runs |
+//! | [`mod@explain`] | the text that users read |
+
+pub mod duration;
+pub mod explain;
+pub mod expression;
+pub mod node;
+pub mod schema;
+pub mod validate;
+
+pub use duration::Duration;
+pub use explain::explain;
+pub use expression::{Aggregate, AggregateFunction, BinaryOperator, Expr, NamedExpr};
+pub use node::{Closed, Emit, EmitMode, FrameKind, Label, Node, NodeId, Operator, Plan, SortKey, StartBy, Window};
+pub use schema::{DataType, Field, Schema, TimeUnit};
+pub use validate::PlanError;
+
+/// The version of the JSON form. A plan of another version is refused, never guessed at.
+pub const PLAN_VERSION: u32 = 1;

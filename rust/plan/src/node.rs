@@ -1,0 +1,218 @@
+//! Operators and the graph that they form.
+//!
+//! Nodes stand in topological order: the inputs of node *i* have smaller ids. Sinks are nodes without readers.
+
+use crate::duration::Duration;
+use crate::expression::{Aggregate, Expr, NamedExpr};
+use crate::schema::Schema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Index of a node in [`Plan::nodes`].
+pub type NodeId = usize;
+
+/// A whole job.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// [`crate::PLAN_VERSION`] of the writer.
+    pub version: u32,
+    pub nodes: Vec<Node>,
+}
+
+/// One operator with what the planner knows of its output.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Node {
+    #[serde(default)]
+    pub inputs: Vec<NodeId>,
+    #[serde(flatten)]
+    pub operator: Operator,
+    /// The output columns as Polars types them; the engine checks its own arrays against it.
+    pub schema: Schema,
+    /// The output column that is the event time; `None` where event time has ended or never began.
+    #[serde(default)]
+    pub event_time: Option<String>,
+    /// Why event time ended here, in words for `explain`.
+    #[serde(default)]
+    pub event_time_ends: Option<String>,
+    /// The user's `.stream.name(...)`, or the planner's name of a stateful operator or sink.
+    #[serde(default)]
+    pub name: Option<String>,
+}
+
+/// What a node does. JSON: `{"operator": "filter", "predicate": …}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "operator", rename_all = "snake_case")]
+pub enum Operator {
+    /// Rows from outside. `connector` names the reader ("batches", "parquet", "ndjson", "kafka", "nexmark", "python").
+    Source {
+        connector: String,
+        options: Value,
+        /// False: it never ends by itself.
+        bounded: bool,
+        /// True if it can be read again from an offset.
+        #[serde(default = "yes")]
+        replayable: bool,
+    },
+    /// Drops late rows and starts event time. `delay` and `ahead` are in physical units of the column (semantics, 3).
+    Watermark {
+        column: String,
+        delay: i64,
+        #[serde(default)]
+        idle_ns: Option<i64>,
+        #[serde(default)]
+        ahead: Option<i64>,
+    },
+    /// The rows that the watermark node below dropped.
+    Late,
+    /// The rows that `on_error="dead_letter"` removed below.
+    Errors,
+    /// Keeps the rows where `predicate` is true.
+    Filter { predicate: Expr },
+    /// Replaces the columns: `select`, `with_columns`, `rename`, `drop` all become this.
+    Project { exprs: Vec<NamedExpr> },
+    /// All rows of all inputs (`concat` vertical; columns have the same names and types).
+    Union,
+    /// The first rows of each split in split order, or the earliest above a watermark.
+    Head { offset: u64, rows: u64 },
+    /// A final sort of a bounded frame.
+    Sort {
+        by: Vec<SortKey>,
+        /// (offset, rows) of a slice right above.
+        #[serde(default)]
+        slice: Option<(u64, u64)>,
+    },
+    /// `group_by`, `group_by_dynamic` and aggregating `select`s.
+    Aggregate {
+        /// Group columns of the input; the window's columns are not among them.
+        keys: Vec<String>,
+        aggregates: Vec<Aggregate>,
+        #[serde(default)]
+        window: Option<Window>,
+        /// The key that is the event time (a monotone function of it): a group is final when the watermark is above it.
+        #[serde(default)]
+        time_key: Option<String>,
+        #[serde(default)]
+        emit: Emit,
+        /// `maintain_order=True`: groups in order of first appearance.
+        #[serde(default)]
+        maintain_order: bool,
+    },
+    /// A user's native function, called per Arrow batch without the GIL. `function` indexes the job's registry.
+    Native { function: usize, text: String },
+    /// Rows to outside. `connector` names the writer ("collect", "batches", "parquet", "ndjson", "kafka", "console", "python").
+    Sink {
+        connector: String,
+        options: Value,
+        /// Rows must arrive in logical order (`collect` and single files with `maintain_order=True`).
+        #[serde(default)]
+        maintain_order: bool,
+    },
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// One key of a sort.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SortKey {
+    pub column: String,
+    #[serde(default)]
+    pub descending: bool,
+    #[serde(default)]
+    pub nulls_last: bool,
+}
+
+/// When results of a stateful operator leave (semantics, section 5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Emit {
+    #[serde(default)]
+    pub mode: EmitMode,
+    /// With `update`: at most this often.
+    #[serde(default)]
+    pub every_ns: Option<i64>,
+}
+
+/// `close`: once, final. `update`: the new row of each changed key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EmitMode {
+    #[default]
+    Close,
+    Update,
+}
+
+/// What kind of rows a frame has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FrameKind {
+    Append,
+    Upsert,
+    Retract,
+}
+
+/// Which ends of a window belong to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Closed {
+    Left,
+    Right,
+    Both,
+    None,
+}
+
+/// Which end names the window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Label {
+    Left,
+    Right,
+}
+
+/// Where the grid starts. Weekdays: Monday = 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StartBy {
+    Window,
+    Weekday(u8),
+}
+
+/// `group_by_dynamic` as it was written. Output columns: keys, `_lower_boundary` and `_upper_boundary` (if
+/// `include_boundaries`), the label under the name of `column`, aggregates.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Window {
+    pub column: String,
+    pub every: Duration,
+    pub period: Duration,
+    pub offset: Duration,
+    pub closed: Closed,
+    pub label: Label,
+    #[serde(default)]
+    pub include_boundaries: bool,
+    pub start_by: StartBy,
+}
+
+impl Operator {
+    /// One word, as the JSON tag.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Source { .. } => "source",
+            Self::Watermark { .. } => "watermark",
+            Self::Late => "late",
+            Self::Errors => "errors",
+            Self::Filter { .. } => "filter",
+            Self::Project { .. } => "project",
+            Self::Union => "union",
+            Self::Head { .. } => "head",
+            Self::Sort { .. } => "sort",
+            Self::Aggregate { .. } => "aggregate",
+            Self::Native { .. } => "native",
+            Self::Sink { .. } => "sink",
+        }
+    }
+
+    /// True if it keeps state in checkpoints, or commits outside: such nodes have an identity.
+    pub fn is_stateful(&self) -> bool {
+        matches!(self, Self::Aggregate { .. } | Self::Head { .. } | Self::Sort { .. } | Self::Sink { .. })
+    }
+}

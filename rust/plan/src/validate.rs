@@ -1,0 +1,139 @@
+//! The rules a plan must keep before anything runs. A broken one is a bug of the planner, not of the user's query:
+//! the user's mistakes are refused in Python, in the user's words.
+
+use crate::node::{Node, Operator, Plan};
+use crate::PLAN_VERSION;
+
+/// Why a plan cannot be accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    #[error("this is no plan: {0}")]
+    Parse(String),
+    #[error("plan version: expected {PLAN_VERSION}, got {0}; it was written by another release")]
+    Version(u32),
+    #[error("node {node} ({kind}): {reason}")]
+    Node { node: usize, kind: &'static str, reason: String },
+}
+
+impl Plan {
+    /// Reads and validates the JSON form.
+    ///
+    /// # Errors
+    /// [`PlanError`] for text that is no plan, another version, or a graph or column that does not fit.
+    pub fn from_json(text: &str) -> Result<Self, PlanError> {
+        let value: serde_json::Value = serde_json::from_str(text).map_err(|error| PlanError::Parse(error.to_string()))?;
+        if let Some(version) = value.get("version").and_then(serde_json::Value::as_u64) {
+            if version != u64::from(PLAN_VERSION) {
+                return Err(PlanError::Version(u32::try_from(version).unwrap_or(u32::MAX)));
+            }
+        }
+        let plan: Self = serde_json::from_value(value).map_err(|error| PlanError::Parse(error.to_string()))?;
+        plan.validate()?;
+        Ok(plan)
+    }
+
+    /// The JSON form, stable for equal plans.
+    pub fn to_json(&self) -> String {
+        // Serialisation of plain values cannot fail; an empty text would be refused by `from_json`.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Checks edges, arity, columns and event times of all nodes.
+    ///
+    /// # Errors
+    /// The first [`PlanError::Node`] in node order.
+    pub fn validate(&self) -> Result<(), PlanError> {
+        for (id, node) in self.nodes.iter().enumerate() {
+            self.check(id, node).map_err(|reason| PlanError::Node { node: id, kind: node.operator.kind(), reason })?;
+        }
+        Ok(())
+    }
+
+    fn check(&self, id: usize, node: &Node) -> Result<(), String> {
+        if let Some(input) = node.inputs.iter().find(|input| **input >= id) {
+            return Err(format!("input {input} does not stand before it"));
+        }
+        let arity_fits = match node.operator {
+            Operator::Source { .. } => node.inputs.is_empty(),
+            Operator::Union => !node.inputs.is_empty(),
+            _ => node.inputs.len() == 1,
+        };
+        if !arity_fits {
+            return Err(format!("has {} inputs", node.inputs.len()));
+        }
+        if let Some(time) = &node.event_time {
+            if !node.schema.iter().any(|field| &field.name == time && field.dtype.is_event_time()) {
+                return Err(format!("event time '{time}' is no time column of its schema"));
+            }
+        }
+        let needs = self.columns_read(node);
+        for column in needs {
+            for input in &node.inputs {
+                if !self.nodes[*input].schema.iter().any(|field| field.name == column) {
+                    return Err(format!("reads column '{column}', which its input lacks"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The input columns that a node names.
+    fn columns_read<'a>(&self, node: &'a Node) -> Vec<&'a str> {
+        match &node.operator {
+            Operator::Watermark { column, .. } => vec![column],
+            Operator::Filter { predicate } => predicate.columns(),
+            Operator::Project { exprs } => exprs.iter().flat_map(|named| named.expr.columns()).collect(),
+            Operator::Sort { by, .. } => by.iter().map(|key| key.column.as_str()).collect(),
+            Operator::Aggregate { keys, aggregates, window, time_key, .. } => {
+                let inputs = aggregates.iter().flat_map(|one| one.column.iter().chain(one.filter.iter()));
+                let window = window.iter().map(|window| &window.column);
+                keys.iter().chain(inputs).chain(window).chain(time_key.iter()).map(String::as_str).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The nodes that read `id`.
+    pub fn readers(&self, id: usize) -> impl Iterator<Item = usize> + '_ {
+        self.nodes.iter().enumerate().filter(move |(_, node)| node.inputs.contains(&id)).map(|(reader, _)| reader)
+    }
+
+    /// True if every source below (and including) `id` is bounded.
+    pub fn is_bounded(&self, id: usize) -> bool {
+        let node = &self.nodes[id];
+        match node.operator {
+            Operator::Source { bounded, .. } => bounded,
+            _ => node.inputs.iter().all(|input| self.is_bounded(*input)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Plan, PlanError};
+
+    #[test]
+    fn plan_of_another_version_is_refused() {
+        assert_eq!(Plan::from_json(r#"{"version": 99, "nodes": []}"#), Err(PlanError::Version(99)));
+    }
+
+    #[test]
+    fn column_that_the_input_lacks_is_named() {
+        let text = r#"{"version": 1, "nodes": [
+            {"operator": "source", "connector": "batches", "options": {}, "bounded": true, "schema": [{"name": "a", "dtype": "int64"}]},
+            {"operator": "filter", "inputs": [0], "predicate": {"kind": "column", "name": "b"}, "schema": [{"name": "a", "dtype": "int64"}]}]}"#;
+        let error = Plan::from_json(text).unwrap_err().to_string();
+        assert_eq!(error, "node 1 (filter): reads column 'b', which its input lacks");
+    }
+
+    #[test]
+    fn json_goes_there_and_back() {
+        let text = r#"{"version": 1, "nodes": [
+            {"operator": "source", "connector": "nexmark", "options": {"events": 10}, "bounded": true,
+             "schema": [{"name": "ts", "dtype": {"datetime": {"unit": "us", "zone": null}}}]},
+            {"operator": "watermark", "inputs": [0], "column": "ts", "delay": 4000000, "event_time": "ts",
+             "schema": [{"name": "ts", "dtype": {"datetime": {"unit": "us", "zone": null}}}]}]}"#;
+        let plan = Plan::from_json(text).unwrap();
+        assert_eq!(Plan::from_json(&plan.to_json()).unwrap(), plan);
+    }
+}
