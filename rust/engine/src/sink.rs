@@ -1,0 +1,72 @@
+//! The way out: a [`Sink`] gives each worker a [`SinkWriter`]; rows become visible by `confirm`, after the record.
+//!
+//! Per epoch: `write`* on the workers, `prepare` at the barrier (cheap), the [`Preparation`] on an IO thread (durable),
+//! the record of the log (the commit point), `confirm`. An abandoned epoch's preparations stay pending: the next
+//! `prepare` is told the last committed epoch and lists everything since.
+
+use crate::error::Result;
+use crate::event::{Batch, Epoch};
+use dataflare_plan::FrameKind;
+
+/// What a sink wrote for an epoch, in its own JSON: kept in the record, given back by a restore.
+pub type Prepared = serde_json::Value;
+
+/// Makes rows durable, slowly: runs on an IO thread.
+pub type Preparation = Box<dyn FnOnce() -> Result<Prepared> + Send>;
+
+/// A place for rows: the description of a sink, shared by all workers.
+pub trait Sink: Send + Sync {
+    /// Frame kinds that it takes.
+    fn takes(&self, kind: FrameKind) -> bool;
+
+    /// The writer of one worker. `attempt` and `worker` go into every hidden name. `pending` is what this worker takes
+    /// over from the restored record: prepared earlier, committed, but not yet published whole (open segments).
+    ///
+    /// # Errors
+    /// What is wrong with the place.
+    fn writer(&self, worker: usize, attempt: u64, pending: Vec<Prepared>) -> Result<Box<dyn SinkWriter>>;
+
+    /// Publishes what `prepared` lists (one value a worker). Idempotent: also called at a restore for the newest record.
+    ///
+    /// # Errors
+    /// A prepared thing is neither hidden nor published; the place is unavailable.
+    fn confirm(&self, epoch: Epoch, prepared: &[Prepared]) -> Result<()>;
+
+    /// Removes hidden leftovers of earlier attempts that `prepared` (the restored record, after its confirm) does not
+    /// name. Called once, before the first writer.
+    ///
+    /// # Errors
+    /// The place is unavailable.
+    fn clean(&self, _prepared: &[Prepared]) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// One worker's end of a sink.
+pub trait SinkWriter: Send {
+    /// Takes a batch, or gives it back when there is no room now (the worker comes again). Never blocks for long.
+    ///
+    /// # Errors
+    /// The place is broken: the job fails.
+    fn write(&mut self, batch: Batch) -> Result<Option<Batch>>;
+
+    /// True when everything written is handed over; a barrier waits for it without blocking the worker.
+    ///
+    /// # Errors
+    /// As `write`.
+    fn is_flushed(&mut self) -> Result<bool> {
+        Ok(true)
+    }
+
+    /// The barrier: what was written since the last one belongs to `epoch`. `committed` is the newest committed epoch:
+    /// what was prepared after it is listed again. `last`: no rows follow, publish everything.
+    ///
+    /// # Errors
+    /// As `write`.
+    fn prepare(&mut self, epoch: Epoch, committed: Epoch, last: bool) -> Result<Preparation>;
+
+    /// Bytes held in memory.
+    fn bytes(&self) -> usize {
+        0
+    }
+}

@@ -1,0 +1,1 @@
+//! Key groups: a fixed hash of the key columns, the same in every process and release.
