@@ -1,4 +1,9 @@
-//! Stub.
+//! The extension module `dataflare_fast._core`: the only code that knows both Python and the engine.
+//!
+//! Not here: behaviour, which lies in the crates below. Called by the package `dataflare_fast` only.
 use pyo3::prelude::*;
+
 #[pymodule]
-fn _core(_m: &Bound<'_, PyModule>) -> PyResult<()> { Ok(()) }
+fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))
+}
