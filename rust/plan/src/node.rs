@@ -43,7 +43,16 @@ pub struct Node {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "operator", rename_all = "snake_case")]
 pub enum Operator {
-    /// Rows from outside. `connector` names the reader ("batches", "parquet", "ndjson", "kafka", "nexmark", "python").
+    /// Rows from outside, in the columns of the node's schema (a source reads only these; `first..` of its own order).
+    ///
+    /// | `connector` | `options` |
+    /// |---|---|
+    /// | `batches` | `object`: index of the Python object whose `splits` are lists of frames |
+    /// | `python` | `object`: index of the user's source |
+    /// | `parquet`, `ndjson`, `csv`, `ipc` | `paths`; `row_index` null or `{name, offset}`; `path_column` null or a name; `polars`: null (arrow-rs reads it), or the JSON of Polars' own reader options, and Polars decodes it |
+    /// | the same, followed | `path` (a folder or pattern), `follow: true`, `poll_ms` |
+    /// | `kafka` | `topics`, `bootstrap_servers`, `value` (`json`), `start` and `end` (`earliest`, `latest`; `end` null: endless), `config` (librdkafka's), `columns` (of `key`, `topic`, `partition`, `offset`, `timestamp`, `headers`: the name of the column that takes it), `outage_limit_ms` |
+    /// | `nexmark` | `kind` (`person`, `auction`, `bid`), `events` (null: endless), `rate` (events a second, null: as fast as it goes), `seed`, `splits` |
     Source {
         connector: String,
         options: Value,
@@ -97,9 +106,18 @@ pub enum Operator {
         #[serde(default)]
         maintain_order: bool,
     },
-    /// A user's native function, called per Arrow batch without the GIL. `function` indexes the job's registry.
+    /// A user's native function, called per Arrow batch without the GIL. `function` indexes the job's Python objects.
     Native { function: usize, text: String },
-    /// Rows to outside. `connector` names the writer ("collect", "batches", "parquet", "ndjson", "kafka", "console", "python").
+    /// Rows to outside.
+    ///
+    /// | `connector` | `options` |
+    /// |---|---|
+    /// | `collect` | none |
+    /// | `batches` | `object`: index of the Python function; `chunk_rows` null or a number |
+    /// | `python` | `object`: index of the user's sink |
+    /// | `parquet`, `ndjson`, `csv`, `ipc` | `path`; `layout`: `file`, `folder` (of parts) or `hive`; `keys` (hive); `mkdir`; `format`: Polars' own writer options |
+    /// | `kafka` | `topic`, `bootstrap_servers`, `key` (null or columns), `value` (`json`), `config` |
+    /// | `console` | `rows`: at most so many of a batch |
     Sink {
         connector: String,
         options: Value,
