@@ -1,8 +1,8 @@
 //! What moves between operators: batches with their place in the input, and control.
 
+use crate::time::Timestamp;
 use arrow::array::UInt8Array;
 use arrow::record_batch::RecordBatch;
-use crate::time::Timestamp;
 
 /// Number of a checkpoint. Never reused in a folder.
 pub type Epoch = u64;

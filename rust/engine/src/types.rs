@@ -1,7 +1,9 @@
 //! Plan types onto Arrow types: strings and binaries as views, lists with 64-bit offsets, as Polars exports them.
 
 use crate::error::{EngineError, Result};
-use arrow::datatypes::{DataType as Arrow, Field as ArrowField, Fields, Schema as ArrowSchema, SchemaRef, TimeUnit as ArrowUnit};
+use arrow::datatypes::{
+    DataType as Arrow, Field as ArrowField, Fields, Schema as ArrowSchema, SchemaRef, TimeUnit as ArrowUnit,
+};
 use dataflare_plan::{DataType, Field, TimeUnit};
 use std::sync::Arc;
 
@@ -25,7 +27,9 @@ pub fn arrow_type(dtype: &DataType) -> Arrow {
         DataType::Binary => Arrow::BinaryView,
         DataType::Date => Arrow::Date32,
         DataType::Time => Arrow::Time64(ArrowUnit::Nanosecond),
-        DataType::Datetime { unit, zone } => Arrow::Timestamp(arrow_unit(*unit), zone.as_deref().map(Arc::from)),
+        DataType::Datetime { unit, zone } => {
+            Arrow::Timestamp(arrow_unit(*unit), zone.as_deref().map(Arc::from))
+        }
         DataType::Duration { unit } => Arrow::Duration(arrow_unit(*unit)),
         DataType::Categorical | DataType::Enum { .. } => {
             Arrow::Dictionary(Box::new(Arrow::UInt32), Box::new(Arrow::Utf8View))
@@ -64,5 +68,7 @@ fn arrow_unit(unit: TimeUnit) -> ArrowUnit {
 /// # Errors
 /// [`EngineError::Internal`]: the planner named a column that the batch lacks.
 pub fn column_index(schema: &ArrowSchema, name: &str) -> Result<usize> {
-    schema.index_of(name).map_err(|_| EngineError::internal("the plan", format!("no column '{name}' in its input")))
+    schema
+        .index_of(name)
+        .map_err(|_| EngineError::internal("the plan", format!("no column '{name}' in its input")))
 }

@@ -62,7 +62,13 @@ impl fmt::Display for Duration {
         if self.index {
             return write!(f, "{}i", self.nanoseconds);
         }
-        let units = [(3_600_000_000_000, "h"), (60_000_000_000, "m"), (1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us")];
+        let units = [
+            (3_600_000_000_000, "h"),
+            (60_000_000_000, "m"),
+            (1_000_000_000, "s"),
+            (1_000_000, "ms"),
+            (1_000, "us"),
+        ];
         let mut rest = self.nanoseconds;
         for (size, unit) in units {
             if rest >= size {
@@ -83,7 +89,13 @@ mod tests {
 
     #[test]
     fn text_is_polars_text() {
-        let parts = Duration { months: 1, days: 2, nanoseconds: 10_000_000_000, negative: true, ..Duration::default() };
+        let parts = Duration {
+            months: 1,
+            days: 2,
+            nanoseconds: 10_000_000_000,
+            negative: true,
+            ..Duration::default()
+        };
         assert_eq!(parts.to_string(), "-1mo2d10s");
         assert_eq!(Duration { nanoseconds: 5, index: true, ..Duration::default() }.to_string(), "5i");
     }

@@ -140,7 +140,9 @@ impl fmt::Display for Expr {
             Self::Literal { value, .. } => write!(f, "{value}"),
             Self::Binary { op, left, right } => write!(f, "({left} {} {right})", op.symbol()),
             Self::Cast { input, dtype, .. } => write!(f, "{input}.cast({dtype})"),
-            Self::When { predicate, then, otherwise } => write!(f, "when({predicate}).then({then}).otherwise({otherwise})"),
+            Self::When { predicate, then, otherwise } => {
+                write!(f, "when({predicate}).then({then}).otherwise({otherwise})")
+            }
             Self::Function { name, args, options, .. } => {
                 let mut rest = args.iter();
                 if let Some(first) = rest.next() {

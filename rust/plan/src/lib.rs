@@ -22,7 +22,9 @@ pub mod validate;
 pub use duration::Duration;
 pub use explain::explain;
 pub use expression::{Aggregate, AggregateFunction, BinaryOperator, Expr, NamedExpr};
-pub use node::{Closed, Emit, EmitMode, FrameKind, Label, Node, NodeId, Operator, Plan, SortKey, StartBy, Window};
+pub use node::{
+    Closed, Emit, EmitMode, FrameKind, Label, Node, NodeId, Operator, Plan, SortKey, StartBy, Window,
+};
 pub use schema::{DataType, Field, Schema, TimeUnit};
 pub use validate::PlanError;
 

@@ -115,7 +115,9 @@ impl fmt::Display for DataType {
         match self {
             Self::Decimal { precision, scale } => write!(f, "Decimal({precision}, {scale})"),
             Self::Datetime { unit, zone: None } => write!(f, "Datetime(\"{}\")", unit.suffix()),
-            Self::Datetime { unit, zone: Some(zone) } => write!(f, "Datetime(\"{}\", \"{zone}\")", unit.suffix()),
+            Self::Datetime { unit, zone: Some(zone) } => {
+                write!(f, "Datetime(\"{}\", \"{zone}\")", unit.suffix())
+            }
             Self::Duration { unit } => write!(f, "Duration(\"{}\")", unit.suffix()),
             Self::Enum { categories } => write!(f, "Enum({} categories)", categories.len()),
             Self::List(inner) => write!(f, "List({inner})"),

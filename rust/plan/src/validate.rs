@@ -1,8 +1,8 @@
 //! The rules a plan must keep before anything runs. A broken one is a bug of the planner, not of the user's query:
 //! the user's mistakes are refused in Python, in the user's words.
 
-use crate::node::{Node, Operator, Plan};
 use crate::PLAN_VERSION;
+use crate::node::{Node, Operator, Plan};
 
 /// Why a plan cannot be accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,13 +21,15 @@ impl Plan {
     /// # Errors
     /// [`PlanError`] for text that is no plan, another version, or a graph or column that does not fit.
     pub fn from_json(text: &str) -> Result<Self, PlanError> {
-        let value: serde_json::Value = serde_json::from_str(text).map_err(|error| PlanError::Parse(error.to_string()))?;
+        let value: serde_json::Value =
+            serde_json::from_str(text).map_err(|error| PlanError::Parse(error.to_string()))?;
         if let Some(version) = value.get("version").and_then(serde_json::Value::as_u64) {
             if version != u64::from(PLAN_VERSION) {
                 return Err(PlanError::Version(u32::try_from(version).unwrap_or(u32::MAX)));
             }
         }
-        let plan: Self = serde_json::from_value(value).map_err(|error| PlanError::Parse(error.to_string()))?;
+        let plan: Self =
+            serde_json::from_value(value).map_err(|error| PlanError::Parse(error.to_string()))?;
         plan.validate()?;
         Ok(plan)
     }
@@ -44,7 +46,11 @@ impl Plan {
     /// The first [`PlanError::Node`] in node order.
     pub fn validate(&self) -> Result<(), PlanError> {
         for (id, node) in self.nodes.iter().enumerate() {
-            self.check(id, node).map_err(|reason| PlanError::Node { node: id, kind: node.operator.kind(), reason })?;
+            self.check(id, node).map_err(|reason| PlanError::Node {
+                node: id,
+                kind: node.operator.kind(),
+                reason,
+            })?;
         }
         Ok(())
     }
@@ -95,7 +101,11 @@ impl Plan {
 
     /// The nodes that read `id`.
     pub fn readers(&self, id: usize) -> impl Iterator<Item = usize> + '_ {
-        self.nodes.iter().enumerate().filter(move |(_, node)| node.inputs.contains(&id)).map(|(reader, _)| reader)
+        self.nodes
+            .iter()
+            .enumerate()
+            .filter(move |(_, node)| node.inputs.contains(&id))
+            .map(|(reader, _)| reader)
     }
 
     /// True if every source below (and including) `id` is bounded.

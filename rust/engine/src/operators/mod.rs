@@ -3,8 +3,12 @@
 //! A worker owns one instance of every operator and calls it from one thread; calls never overlap. An operator never
 //! blocks, never touches a clock, file or thread, and answers the same for every cut of its input.
 
+pub mod sink;
+pub mod watermark;
+
 use crate::error::{EngineError, Result};
 use crate::event::{Batch, Epoch, Event};
+use crate::sink::Preparation;
 use crate::state::{Frozen, StateTable};
 use crate::time::{Instant, Timestamp};
 use std::collections::VecDeque;
@@ -34,7 +38,13 @@ pub trait Operator: Send {
 
     /// The combined watermark (minimum over all input edges) rose to `combined`; `own` is the one of `input`.
     /// Default: forwards it.
-    fn on_watermark(&mut self, _input: Input, combined: Timestamp, _own: Timestamp, out: &mut Output) -> Result<Flow> {
+    fn on_watermark(
+        &mut self,
+        _input: Input,
+        combined: Timestamp,
+        _own: Timestamp,
+        out: &mut Output,
+    ) -> Result<Flow> {
         out.watermark(combined);
         Ok(Flow::Ready)
     }
@@ -57,6 +67,21 @@ pub trait Operator: Send {
     /// The clock has passed `deadline`.
     fn on_clock(&mut self, _now: Instant, _out: &mut Output) -> Result<Flow> {
         Ok(Flow::Ready)
+    }
+
+    /// True if it has something to do without input (`on_more` is called): a promise that another worker raised.
+    fn is_due(&self) -> bool {
+        false
+    }
+
+    /// Asked at a barrier, before `freeze`, until true: a sink still hands rows over. Never blocks.
+    fn is_settled(&mut self) -> Result<bool> {
+        Ok(true)
+    }
+
+    /// At a barrier, for sinks only: makes what was written since the last one durable (see [`crate::sink`]).
+    fn prepare(&mut self, _epoch: Epoch, _committed: Epoch, _last: bool) -> Result<Option<Preparation>> {
+        Ok(None)
     }
 
     /// Notes the state at a barrier: cheap, no encoding; [`Frozen::tables`] runs elsewhere.

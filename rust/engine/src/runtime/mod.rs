@@ -1,1 +1,5 @@
-//! See the crate documentation.
+//! Plan to tasks, worker loop, drivers, job.
+
+pub mod dealer;
+pub mod ring;
+pub mod sequencer;

@@ -1,0 +1,252 @@
+//! `with_watermark`: drops late rows and starts event time.
+//!
+//! In: append batches with a place in the input. Out: port 0 the rows on time, port 1 the late ones (null times too),
+//! port 2 rows more than `ahead` beyond their split, which follow `on_error`. One batch out for each batch in.
+//! Not here: where W comes from when batches of a split lie on several workers (`runtime::sequencer`).
+//! Forwards: the promise P, behind all rows of the published prefix that this instance holds. State: the sequencer's,
+//! which the coordinator reads at the cut.
+//! Cost: one maximum per batch; a running maximum only for batches that may hold a late row.
+
+use super::{Flow, Input, Operator, Output};
+use crate::error::{EngineError, Result};
+use crate::event::{Batch, Order, TIME};
+use crate::runtime::sequencer::{Sequencer, SplitTime};
+use crate::time::{Clock, Instant, Timestamp};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch};
+use arrow::compute::{cast, filter_record_batch};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Port of late rows.
+pub const LATE: usize = 1;
+/// Port of rows that are too far ahead.
+pub const AHEAD: usize = 2;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Watermark {
+    column: usize,
+    keep_time: bool,
+    sequencer: Arc<Sequencer>,
+    clock: Arc<dyn Clock>,
+    waiting: VecDeque<Waiting>,
+    forwarded: Timestamp,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    batch: Batch,
+    order: Order,
+    times: Int64Array,
+}
+
+impl Watermark {
+    /// `column`: index of the time column. `keep_time`: order is needed above, so the time travels as a hidden column.
+    pub fn new(column: usize, keep_time: bool, sequencer: Arc<Sequencer>, clock: Arc<dyn Clock>) -> Self {
+        Self { column, keep_time, sequencer, clock, waiting: VecDeque::new(), forwarded: Timestamp::MIN }
+    }
+
+    fn step(&mut self, out: &mut Output) -> Result<Flow> {
+        // P is read before anything is released: it covers only batches that were published by then, and those of them
+        // which this instance holds are released below, since all before them are published too.
+        let promise = self.sequencer.promise();
+        while let Some(first) = self.waiting.front() {
+            let Some(before) =
+                self.sequencer.take_before((first.order.input, first.order.split), first.order.sequence)
+            else {
+                break;
+            };
+            if let Some(waiting) = self.waiting.pop_front() {
+                self.release(waiting, before, out)?;
+            }
+        }
+        // With `ahead`, releasing publishes: what is still held is outside the prefix either way.
+        if promise > self.forwarded {
+            self.forwarded = promise;
+            out.watermark(promise);
+        }
+        Ok(if self.waiting.is_empty() { Flow::Ready } else { Flow::More })
+    }
+
+    fn release(&mut self, waiting: Waiting, before: SplitTime, out: &mut Output) -> Result<()> {
+        let Waiting { batch, order, times } = waiting;
+        let lateness = self.sequencer.lateness();
+        let verdict = judge(&times, before, lateness.delay, lateness.ahead);
+        if lateness.ahead.is_some() {
+            self.sequencer.publish(
+                (order.input, order.split),
+                order.sequence,
+                verdict.maximum,
+                self.clock.now(),
+            );
+        }
+        let batch = if self.keep_time { with_time(batch, &times)? } else { batch };
+        let Some(fates) = verdict.fates else {
+            out.push(batch);
+            return Ok(());
+        };
+        for (port, fate) in [(LATE, Fate::Late), (AHEAD, Fate::Ahead), (0, Fate::OnTime)] {
+            let mask: BooleanArray = fates.iter().map(|one| Some(*one == fate)).collect();
+            if port == 0 || mask.true_count() > 0 {
+                let records = filter_record_batch(&batch.records, &mask)?;
+                out.push_to(port, batch.clone().with_records(records));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Operator for Watermark {
+    fn on_batch(&mut self, _input: Input, batch: Batch, out: &mut Output) -> Result<Flow> {
+        let order = batch
+            .order
+            .ok_or_else(|| EngineError::internal("with_watermark", "a batch without a place in its split"))?;
+        let times = ticks(batch.records.column(self.column))?;
+        if self.sequencer.lateness().ahead.is_none() {
+            let maximum = arrow::compute::max(&times).map(Timestamp);
+            self.sequencer.publish((order.input, order.split), order.sequence, maximum, self.clock.now());
+        }
+        self.waiting.push_back(Waiting { batch, order, times });
+        self.step(out)
+    }
+
+    fn on_watermark(&mut self, _: Input, _: Timestamp, _: Timestamp, _: &mut Output) -> Result<Flow> {
+        // Event time below, if any, is replaced by this node's own.
+        Ok(Flow::Ready)
+    }
+
+    fn on_more(&mut self, out: &mut Output) -> Result<Flow> {
+        self.step(out)
+    }
+
+    fn is_due(&self) -> bool {
+        self.sequencer.promise() > self.forwarded
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let idle_ns = self.sequencer.lateness().idle_ns?;
+        // Looked at a few times per idle period, so that P follows the clock smoothly.
+        Some(self.clock.now().plus((idle_ns / 4).clamp(1_000_000, 1_000_000_000)))
+    }
+
+    fn on_clock(&mut self, now: Instant, out: &mut Output) -> Result<Flow> {
+        self.sequencer.on_clock(now);
+        self.step(out)
+    }
+
+    fn state_bytes(&self) -> usize {
+        self.waiting.iter().map(|waiting| waiting.batch.bytes()).sum()
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    OnTime,
+    Late,
+    Ahead,
+}
+
+struct Verdict {
+    /// Per row; `None`: all are on time.
+    fates: Option<Vec<Fate>>,
+    /// Largest time of the rows that move W.
+    maximum: Option<Timestamp>,
+}
+
+/// A row is late iff its time < W before it; null time is late.
+fn judge(times: &Int64Array, before: SplitTime, delay: i64, ahead: Option<i64>) -> Verdict {
+    let maximum = arrow::compute::max(times).map(Timestamp);
+    if times.null_count() == 0
+        && ahead.is_none()
+        && let (Some(least), Some(largest)) = (arrow::compute::min(times), maximum)
+    {
+        let highest = SplitTime { maximum: before.maximum.max(largest), ..before };
+        if Timestamp(least) >= highest.watermark(delay) {
+            return Verdict { fates: None, maximum };
+        }
+    }
+    let mut time = before;
+    let mut moved = None;
+    let mut all_on_time = true;
+    let mut fates = Vec::with_capacity(times.len());
+    for tick in times {
+        let fate = match tick.map(Timestamp) {
+            None => Fate::Late,
+            Some(at) if at < time.watermark(delay) => Fate::Late,
+            Some(at) if is_ahead(at, time.maximum, ahead) => Fate::Ahead,
+            Some(_) => Fate::OnTime,
+        };
+        if let Some(at) = tick.map(Timestamp)
+            && fate != Fate::Ahead
+        {
+            time.maximum = time.maximum.max(at);
+            moved = moved.max(Some(at));
+        }
+        all_on_time &= fate == Fate::OnTime;
+        fates.push(fate);
+    }
+    Verdict { fates: (!all_on_time).then_some(fates), maximum: moved }
+}
+
+fn is_ahead(at: Timestamp, maximum: Timestamp, ahead: Option<i64>) -> bool {
+    ahead.is_some_and(|ahead| maximum != Timestamp::MIN && at.0 > maximum.0.saturating_add(ahead))
+}
+
+/// The physical integers of a time column.
+fn ticks(column: &ArrayRef) -> Result<Int64Array> {
+    let target = match column.data_type() {
+        DataType::Date32 => &cast(column, &DataType::Int32)?,
+        _ => column,
+    };
+    Ok(cast(target, &DataType::Int64)?.as_primitive::<Int64Type>().clone())
+}
+
+fn with_time(batch: Batch, times: &Int64Array) -> Result<Batch> {
+    let schema = batch.records.schema();
+    let mut fields: Vec<Arc<Field>> = schema.fields().iter().cloned().collect();
+    let mut columns = batch.records.columns().to_vec();
+    match schema.index_of(TIME) {
+        Ok(index) => columns[index] = Arc::new(times.clone()),
+        Err(_) => {
+            fields.push(Arc::new(Field::new(TIME, DataType::Int64, true)));
+            columns.push(Arc::new(times.clone()));
+        }
+    }
+    let records = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?;
+    Ok(batch.with_records(records))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Fate, judge};
+    use crate::runtime::sequencer::SplitTime;
+    use crate::time::Timestamp;
+    use arrow::array::Int64Array;
+
+    const START: SplitTime = SplitTime { maximum: Timestamp::MIN, floor: Timestamp::MIN };
+
+    #[test]
+    fn row_is_late_only_below_the_watermark_before_it() {
+        let verdict = judge(&Int64Array::from(vec![1, 100, 5, 96]), START, 4, None);
+        assert_eq!(verdict.fates.unwrap(), [Fate::OnTime, Fate::OnTime, Fate::Late, Fate::OnTime]);
+    }
+
+    #[test]
+    fn null_time_is_late() {
+        let verdict = judge(&Int64Array::from(vec![Some(1), None]), START, 4, None);
+        assert_eq!(verdict.fates.unwrap(), [Fate::OnTime, Fate::Late]);
+    }
+
+    #[test]
+    fn row_far_ahead_does_not_move_the_watermark() {
+        let verdict = judge(&Int64Array::from(vec![1, 1_000, 2]), START, 4, Some(60));
+        assert_eq!(verdict.fates.unwrap(), [Fate::OnTime, Fate::Ahead, Fate::OnTime]);
+        assert_eq!(verdict.maximum, Some(Timestamp(2)));
+    }
+
+    #[test]
+    fn batch_without_late_rows_is_left_whole() {
+        assert!(judge(&Int64Array::from(vec![5, 4, 8]), START, 4, None).fates.is_none());
+    }
+}
