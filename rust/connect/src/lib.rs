@@ -1,1 +1,30 @@
-//! Stub.
+//! Sources and sinks in Rust: files, Kafka, Nexmark.
+//!
+//! A connector is one file: it turns the plan's `connector` and `options` into a `Source` or `Sink` of the engine.
+//! The two registries below are all that `rust/py` calls. Not here: sources and sinks written in Python, in-memory
+//! batches (`rust/py`).
+
+pub mod blocking;
+
+use dataflare_engine::Result;
+use dataflare_engine::sink::Sink;
+use dataflare_engine::source::Source;
+use dataflare_plan::Schema;
+use serde_json::Value;
+use std::sync::Arc;
+
+/// The source that `connector` names; `None`: not one of ours. `schema` is the node's output.
+///
+/// # Errors
+/// [`dataflare_engine::EngineError::Call`]: an option that is missing, unknown or out of range.
+pub fn source(_connector: &str, _options: &Value, _schema: &Schema) -> Result<Option<Arc<dyn Source>>> {
+    Ok(None)
+}
+
+/// The sink that `connector` names; `None`: not one of ours. `schema` is what its input delivers.
+///
+/// # Errors
+/// As for [`source`].
+pub fn sink(_connector: &str, _options: &Value, _schema: &Schema) -> Result<Option<Arc<dyn Sink>>> {
+    Ok(None)
+}
