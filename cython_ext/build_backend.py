@@ -1,7 +1,7 @@
-"""Build backend: compiles `_native` with Cython, then lets maturin build `_core` and pack both into one wheel.
+"""Build backend: compiles `_native` with Cython, then lets maturin add `_core` and pack one wheel.
 
-Not here: what goes into the wheel and the sdist (`[tool.maturin]` in pyproject.toml). Called by pip and `build`, never by
-hand: `maturin build` and `maturin develop` do not know this file and leave `_native` out.
+Not here: what goes into the wheel and the sdist (`[tool.maturin]` in pyproject.toml). Called by pip and
+`build`, never by hand: `maturin build` and `maturin develop` do not know this file and leave `_native` out.
 """
 
 import sys
@@ -39,12 +39,14 @@ LIMITED_API = "0x030B0000"  # CPython 3.11, as `abi3-py311` in rust/py/Cargo.tom
 
 def build_wheel(directory: str, settings: Settings = None, metadata: str | None = None) -> str:
     build_native()
-    return maturin.build_wheel(directory, settings, metadata)
+    name: str = maturin.build_wheel(directory, settings, metadata)
+    return name
 
 
 def build_editable(directory: str, settings: Settings = None, metadata: str | None = None) -> str:
     build_native()
-    return maturin.build_editable(directory, settings, metadata)
+    name: str = maturin.build_editable(directory, settings, metadata)
+    return name
 
 
 def build_native() -> None:

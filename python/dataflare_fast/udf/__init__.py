@@ -1,0 +1,8 @@
+"""Users' own compiled functions as steps of a query.
+
+Not here: the words that use them (`frame.py`), Python functions (`.stream.apply`, `.stream.map_batches`).
+"""
+
+from dataflare_fast.udf.native import NativeFunction, column_function
+
+__all__ = ["NativeFunction", "column_function"]
