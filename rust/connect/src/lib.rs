@@ -5,6 +5,7 @@
 //! batches (`rust/py`).
 
 pub mod blocking;
+pub mod nexmark;
 
 use dataflare_engine::Result;
 use dataflare_engine::sink::Sink;
@@ -17,8 +18,11 @@ use std::sync::Arc;
 ///
 /// # Errors
 /// [`dataflare_engine::EngineError::Call`]: an option that is missing, unknown or out of range.
-pub fn source(_connector: &str, _options: &Value, _schema: &Schema) -> Result<Option<Arc<dyn Source>>> {
-    Ok(None)
+pub fn source(connector: &str, options: &Value, schema: &Schema) -> Result<Option<Arc<dyn Source>>> {
+    Ok(Some(match connector {
+        "nexmark" => Arc::new(nexmark::Nexmark::new(options, schema)?),
+        _ => return Ok(None),
+    }))
 }
 
 /// The sink that `connector` names; `None`: not one of ours. `schema` is what its input delivers.
