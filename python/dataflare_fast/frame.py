@@ -1,0 +1,149 @@
+"""The words that streams need and Polars lacks: the namespace `.stream` of every `pl.LazyFrame`.
+
+Each is written in `words/` with its meaning in plain Polars. Registered when `dataflare_fast` is imported.
+Not here: the plan, sinks to files (those are Polars' own methods).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+import polars as pl
+
+from dataflare_fast.errors import CallError
+from dataflare_fast.planner.visitor.plan import read_plan
+from dataflare_fast.words.hopping import hopping_offset
+from dataflare_fast.words.marks import Emit, Errors, Name
+from dataflare_fast.words.native import Native
+from dataflare_fast.words.watermark import Late, Watermark
+from dataflare_fast.words.word import top_leaf
+
+if TYPE_CHECKING:
+    from polars.lazyframe.group_by import LazyGroupBy
+
+__all__ = ["StreamWords"]
+
+
+@pl.api.register_lazyframe_namespace("stream")
+class StreamWords:
+    """`lf.stream`: what a stream needs beyond Polars.
+
+    Example:
+        >>> import polars as pl
+        >>> import dataflare_fast as dff
+        >>> bids = pl.LazyFrame({"ts": [1, 30, 2], "price": [5, 7, 9]})
+        >>> bids.stream.with_watermark("ts", delay="1i").collect()["price"].to_list()
+        [5, 7]
+    """
+
+    def __init__(self, lf: pl.LazyFrame) -> None:
+        self._lf = lf
+
+    def with_watermark(
+        self,
+        column: str,
+        *,
+        delay: str | timedelta,
+        idle: str | timedelta | None = None,
+        ahead: str | timedelta | None = None,
+    ) -> pl.LazyFrame:
+        """Says which column is the event time and how late a row may be; drops the rows that are later.
+
+        Within a split, W is the largest event time so far minus `delay`; a row is late iff its time < W
+        before it, or null. In plain Polars the rows that are left stand in event-time order.
+
+        Args:
+            column: of Datetime, Date or integers.
+            delay: how far a row may be behind, such as `"4s"`; `"10i"` on integers.
+            idle: a split that is silent so long no longer holds the others up.
+            ahead: a row further beyond the largest time so far is an error of that row and does not move W.
+
+        Returns:
+            The rows on time.
+
+        Raises:
+            CallError: no such column, or a duration that does not fit it.
+        """
+        return Watermark(self._lf, column, delay=delay, idle=idle, ahead=ahead).frame()
+
+    def late(self) -> pl.LazyFrame:
+        """The rows that the `with_watermark` right here dropped, split by split.
+
+        Raises:
+            CallError: the top of this frame is no `with_watermark`.
+        """
+        leaf = top_leaf(self._lf)
+        if not isinstance(leaf, Watermark):
+            raise CallError(
+                "late: expected a frame whose last step is .stream.with_watermark(...); "
+                "keep that frame in a variable and call .stream.late() on it"
+            )
+        return Late(leaf).frame()
+
+    def errors(self) -> pl.LazyFrame:
+        """The rows that `on_error="dead_letter"` removed in the last step of this frame.
+
+        Returns:
+            The columns that the last step read, and `_error_operator`, `_error_code`, `_error_message`,
+            `_error_split`, `_error_offset`. No rows in plain Polars, which fails instead.
+        """
+        top = read_plan(self._lf)
+        columns = top.inputs[0].schema if len(top.inputs) == 1 else top.schema
+        return Errors(self._lf, columns).frame()
+
+    def emit(self, mode: Literal["close", "update"], every: str | timedelta | None = None) -> pl.LazyFrame:
+        """Says when results of the nearest stateful operator below leave. Changes no row in plain Polars.
+
+        Args:
+            mode: `"close"`: each result once, when it is final. `"update"`: the new row of each changed key.
+            every: with `"update"`: at most so often.
+        """
+        return Emit(self._lf, mode, every).frame()
+
+    def name(self, text: str) -> pl.LazyFrame:
+        """Names the stateful operator below in checkpoints, metrics and messages. Changes no row.
+
+        Args:
+            text: unique within a job.
+        """
+        return Name(self._lf, text).frame()
+
+    def group_by_hopping(
+        self,
+        column: str,
+        *,
+        every: str | timedelta,
+        period: str | timedelta,
+        group_by: str | pl.Expr | Iterable[str | pl.Expr] | None = None,
+    ) -> LazyGroupBy:
+        """`group_by_dynamic` with the offset that makes the standard grid: all windows that hold a row.
+
+        Args:
+            column: the event time.
+            every: from the start of one window to the start of the next.
+            period: how long a window is.
+            group_by: more keys.
+
+        Raises:
+            CallError: durations that have no common grid.
+        """
+        offset = hopping_offset(every, period)
+        return self._lf.group_by_dynamic(column, every=every, period=period, offset=offset, group_by=group_by)
+
+    def map_native(
+        self,
+        function: Callable[[pl.DataFrame], pl.DataFrame],
+        schema: Mapping[str, Any],
+    ) -> pl.LazyFrame:
+        """Calls a compiled function once per batch, without the GIL.
+
+        Args:
+            function: of `dataflare_fast.udf`.
+            schema: the columns that come out.
+
+        Raises:
+            CallError: it is no native function.
+        """
+        return Native(self._lf, function, pl.Schema(schema)).frame()
