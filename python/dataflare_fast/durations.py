@@ -46,7 +46,9 @@ def duration_ns(value: str | timedelta, setting: str) -> int:
     else:
         parts = _parts(value, setting)
         if any(unit == "i" for _, unit in parts):
-            raise CallError(f"{setting}: expected a duration such as '4s', got '{value}', which counts integers")
+            raise CallError(
+                f"{setting}: expected a duration such as '4s', got '{value}', which counts integers"
+            )
         total = sum(count * _NS[unit] for count, unit in parts)
     if total < 0:
         raise CallError(f"{setting}: expected a duration that is not negative, got {value!r}")
@@ -70,7 +72,9 @@ def duration_ticks(value: str | timedelta, dtype: pl.DataType, setting: str) -> 
     if dtype.is_integer():
         parts = [] if isinstance(value, timedelta) else _parts(value, setting)
         if not parts or any(unit != "i" for _, unit in parts):
-            raise CallError(f"{setting}: expected a count such as '10i' for a column of {dtype}, got {value!r}")
+            raise CallError(
+                f"{setting}: expected a count such as '10i' for a column of {dtype}, got {value!r}"
+            )
         return sum(count for count, _ in parts)
     if isinstance(dtype, pl.Date):
         return duration_ns(value, setting) // _NS["d"]
@@ -85,5 +89,7 @@ def _parts(value: str, setting: str) -> list[tuple[int, str]]:
         raise CallError(f"{setting}: expected a duration such as '4s' or '1h30m', got {value!r}")
     for _, unit in found:
         if unit in ("mo", "q", "y"):
-            raise CallError(f"{setting}: '{value}' has no fixed length; months, quarters and years are refused here")
+            raise CallError(
+                f"{setting}: '{value}' has no fixed length; months, quarters and years are refused here"
+            )
     return found

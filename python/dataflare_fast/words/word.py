@@ -61,6 +61,10 @@ def collect_split(lf: pl.LazyFrame, split: SplitPath) -> pl.DataFrame:
 def top_leaf(lf: pl.LazyFrame) -> Leaf | None:
     """The leaf that a frame consists of, if nothing stands above it."""
     top = read_plan(lf)
-    if isinstance(top, LeafIR) and isinstance(top.source, Leaf) and top.predicate is top.rows is top.columns is None:
+    if (
+        isinstance(top, LeafIR)
+        and isinstance(top.source, Leaf)
+        and top.predicate is top.rows is top.columns is None
+    ):
         return top.source
     return None
