@@ -35,6 +35,7 @@ LAYERS = [
     ["engine"],
     ["testing"],
     ["cli"],
+    ["mypy_plugin"],
 ]
 LEVELS = {name: level for level, names in enumerate(LAYERS) for name in names}
 
