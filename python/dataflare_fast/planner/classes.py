@@ -14,7 +14,7 @@ from typing import Final
 
 import polars as pl
 
-from dataflare_fast.planner.visitor.expressions import FunctionNode, LiteralNode
+from dataflare_fast.planner.visitor.expressions import ColumnNode, ExprNode, FunctionNode, LiteralNode
 
 __all__ = [
     "AGGREGATES_OF_THE_ENGINE",
@@ -25,6 +25,7 @@ __all__ = [
     "FunctionClass",
     "Verdict",
     "classify",
+    "holds_categorical",
     "names_of",
 ]
 
@@ -205,6 +206,22 @@ def classify(node: FunctionNode) -> Verdict | None:
     return None if function_class is None else Verdict(function_class)
 
 
+_TAKEN_ONCE: Final[dict[str, tuple[int, ...]]] = {
+    "arr.count_matches": (1,),
+    "list.count_matches": (1,),
+    "str.contains_any": (1,),
+    "str.replace": (1,),
+    "str.replace_many": (1, 2),
+}
+"""Arguments of which Polars takes one value for the whole column: from a column they work on one row only."""
+
+_COLUMN_FIRST: Final[frozenset[str]] = names_of(
+    """arr.join dt.replace list.gather_every list.join replace_strict str.replace str.split str.split_exact
+    str.splitn"""
+)
+"""Functions that do not stretch a constant first argument to the length of the others, or do so at random."""
+
+
 def _condition(node: FunctionNode) -> Verdict | None:
     options = node.options
     match node.name:
@@ -218,7 +235,7 @@ def _condition(node: FunctionNode) -> Verdict | None:
             return Verdict(
                 FunctionClass.WHOLE_COLUMN, "without `format` the first value decides how all others are read"
             )
-        case "to_physical" | "reinterpret" if _holds_categorical(node.args[0].dtype):
+        case "to_physical" | "reinterpret" if holds_categorical(node.args[0].dtype):
             return Verdict(FunctionClass.NONDETERMINISTIC, "the codes of a Categorical depend on the process")
         case "rank" if options.get("method") == "random":
             return Verdict(FunctionClass.NONDETERMINISTIC, 'with method="random"')
@@ -230,8 +247,19 @@ def _condition(node: FunctionNode) -> Verdict | None:
             return Verdict(FunctionClass.WHOLE_COLUMN, "with center=True")
         case "arg_max" if "descending" in options:
             return Verdict(FunctionClass.WHOLE_COLUMN, "it is arg_sort")
+        case "str.replace" if options["n"] != 1 and _has_column(node.args[2]):
+            # A batch of one row takes another path in Polars, and fails on a null.
+            return Verdict(FunctionClass.WHOLE_COLUMN, "a replacement from a column works with n=1 only")
+        case name if any(_has_column(node.args[index]) for index in _TAKEN_ONCE.get(name, ())):
+            return Verdict(FunctionClass.WHOLE_COLUMN, "Polars takes this argument once, not for each row")
+        case name if name in _COLUMN_FIRST and not _has_column(node.args[0]) and _has_column(node):
+            return Verdict(FunctionClass.WHOLE_COLUMN, "Polars does not repeat a constant for each row here")
         case _:
             return None
+
+
+def _has_column(node: ExprNode) -> bool:
+    return any(isinstance(part, ColumnNode) for part in node.walk())
 
 
 def _is_negative(node: FunctionNode) -> bool:
@@ -239,14 +267,15 @@ def _is_negative(node: FunctionNode) -> bool:
     return isinstance(steps, LiteralNode) and isinstance(steps.value, int) and steps.value < 0
 
 
-def _holds_categorical(dtype: pl.DataType) -> bool:
+def holds_categorical(dtype: pl.DataType) -> bool:
+    """True if a Categorical, whose codes differ from process to process, is in the type."""
     if isinstance(dtype, pl.Categorical):
         return True
     if isinstance(dtype, pl.List | pl.Array):
-        return _holds_categorical(dtype.inner if isinstance(dtype.inner, pl.DataType) else dtype.inner())
+        return holds_categorical(dtype.inner if isinstance(dtype.inner, pl.DataType) else dtype.inner())
     if isinstance(dtype, pl.Struct):
         return any(
-            _holds_categorical(field.dtype if isinstance(field.dtype, pl.DataType) else field.dtype())
+            holds_categorical(field.dtype if isinstance(field.dtype, pl.DataType) else field.dtype())
             for field in dtype.fields
         )
     return False

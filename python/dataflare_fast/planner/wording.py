@@ -49,6 +49,11 @@ _OF_MODULE: Final[frozenset[str]] = names_of(
     linear_spaces corr arg_where len"""
 )
 
+_TYPED: Final[frozenset[str]] = names_of(
+    "str.strptime str.json_decode str.to_integer str.to_decimal replace_strict struct"
+)
+"""Functions whose type is an argument of the user's, or holds one."""
+
 
 def describe(node: ExprNode) -> str:
     """The expression in Polars' words, such as `(col("a") + 1).sum()`."""
@@ -74,7 +79,7 @@ def describe(node: ExprNode) -> str:
 
 def _literal(node: LiteralNode) -> str:
     if isinstance(node.value, pl.Series):
-        return f"lit(Series of {len(node.value)})"
+        return repr(node.value[0]) if len(node.value) == 1 else f"lit(Series of {len(node.value)})"
     return repr(node.value)
 
 
@@ -86,6 +91,8 @@ def _binary(node: BinaryNode) -> str:
 
 def _function(node: FunctionNode) -> str:
     options = [f"{name}={value!r}" for name, value in sorted(node.options.items()) if value is not None]
+    if node.name in _TYPED:
+        options.append(f"dtype={node.dtype}")
     args = [describe(arg) for arg in node.args]
     if node.name in _OF_MODULE or not args:
         return f"{node.name}({', '.join(args + options)})"

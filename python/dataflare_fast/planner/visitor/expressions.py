@@ -8,7 +8,7 @@ Not here: what a function means or whether it can run (`planner/classes.py`, `pl
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import polars as pl
@@ -37,6 +37,11 @@ class ExprNode:
     def children(self) -> tuple[ExprNode, ...]:
         """The expressions right below, in Polars' order."""
         return ()
+
+    def with_children(self, *children: ExprNode) -> ExprNode:
+        """The same node over other children, as many as `children()` gives."""
+        assert not children
+        return self
 
     def walk(self) -> Iterator[ExprNode]:
         """This node and all below it, parents first."""
@@ -70,6 +75,10 @@ class BinaryNode(ExprNode):
     def children(self) -> tuple[ExprNode, ...]:
         return (self.left, self.right)
 
+    def with_children(self, *children: ExprNode) -> ExprNode:
+        left, right = children
+        return replace(self, left=left, right=right)
+
 
 @dataclass(frozen=True, slots=True)
 class CastNode(ExprNode):
@@ -82,6 +91,10 @@ class CastNode(ExprNode):
     def children(self) -> tuple[ExprNode, ...]:
         return (self.input,)
 
+    def with_children(self, *children: ExprNode) -> ExprNode:
+        (child,) = children
+        return replace(self, input=child)
+
 
 @dataclass(frozen=True, slots=True)
 class WhenNode(ExprNode):
@@ -93,6 +106,10 @@ class WhenNode(ExprNode):
 
     def children(self) -> tuple[ExprNode, ...]:
         return (self.predicate, self.then, self.otherwise)
+
+    def with_children(self, *children: ExprNode) -> ExprNode:
+        predicate, then, otherwise = children
+        return replace(self, predicate=predicate, then=then, otherwise=otherwise)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +124,9 @@ class FunctionNode(ExprNode):
 
     def children(self) -> tuple[ExprNode, ...]:
         return self.args
+
+    def with_children(self, *children: ExprNode) -> ExprNode:
+        return replace(self, args=children)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,51 @@
+"""The class table knows every name that Polars' expressions have."""
+
+from __future__ import annotations
+
+import polars as pl
+from dataflare_fast.planner.classes import (
+    AGGREGATES_OF_THE_ENGINE,
+    CLASSES,
+    COMPILED,
+    HIDDEN,
+    ORDERED,
+    FunctionClass,
+)
+from dataflare_fast.planner.visitor.spelling import AGGREGATES, FUNCTIONS
+
+_NAMESPACES = ("arr", "bin", "cat", "dt", "ext", "list", "map", "name", "str", "struct")
+# `meta` looks at an expression and makes none.
+_NOT_EXPRESSIONS = {"meta", *_NAMESPACES}
+
+
+def names_of_the_api() -> set[str]:
+    names = {name for name in dir(pl.Expr) if not name.startswith("_")} - _NOT_EXPRESSIONS
+    for space in _NAMESPACES:
+        names |= {f"{space}.{name}" for name in dir(getattr(pl.col("a"), space)) if not name.startswith("_")}
+    return names
+
+
+def test_every_name_of_the_api_has_a_class() -> None:
+    assert names_of_the_api() - set(CLASSES) == set()
+
+
+def test_names_beyond_the_methods_are_functions_of_the_module_or_samplers() -> None:
+    beyond = {name for name in CLASSES.keys() - names_of_the_api() if not hasattr(pl, name)}
+    assert beyond == {"arr.sample"}
+
+
+def test_no_name_has_two_classes() -> None:
+    from dataflare_fast.planner.classes import _CLASS_MEMBERS
+
+    assert sum(len(names) for names in _CLASS_MEMBERS.values()) == len(CLASSES)
+
+
+def test_every_function_that_the_visitor_spells_has_a_class() -> None:
+    spelled = {spelling.name for spelling in (*FUNCTIONS.values(), *AGGREGATES.values())}
+    assert spelled - {"list.set_"} - set(CLASSES) == set()
+
+
+def test_marks_stand_on_functions_of_the_table() -> None:
+    assert set(CLASSES) >= HIDDEN | ORDERED | COMPILED | AGGREGATES_OF_THE_ENGINE
+    assert {CLASSES[name] for name in COMPILED} == {FunctionClass.ROW_WISE}
+    assert {CLASSES[name] for name in ORDERED | AGGREGATES_OF_THE_ENGINE} == {FunctionClass.AGGREGATE}

@@ -1,0 +1,71 @@
+"""Row-wise functions: rebuilt from our plan they give what Polars gives, however the rows are cut."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import polars as pl
+import pytest
+from dataflare_fast.planner.classes import CLASSES, HIDDEN, FunctionClass
+from dataflare_fast.planner.residual import ResidualEvaluator
+from expression_data import FRAME, residual_json, translated
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # `cut`, which is still in the table
+    from row_wise_cases import CASES
+
+_WITHOUT_A_CASE = {
+    "struct.unnest": "stands for several columns: see MANY_COLUMNS",
+    "name.map_fields": "runs Python code: refused",
+}
+
+
+def bits(column: pl.Series) -> list[object]:
+    """Values that tell 0.0 from -0.0 and take NaN for equal to itself."""
+
+    def exact(value: object) -> object:
+        if isinstance(value, float):
+            return "NaN" if math.isnan(value) else (value, math.copysign(1.0, value))
+        if isinstance(value, list | pl.Series):
+            return [exact(item) for item in value]
+        if isinstance(value, dict):
+            return {name: exact(item) for name, item in value.items()}
+        return value
+
+    # Python's datetimes end at the year 9999 and at microseconds.
+    physical = column.to_physical() if column.dtype.is_temporal() else column
+    return [exact(value) for value in physical.to_list()]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_rebuilt_function_gives_what_polars_gives_at_any_cut(name: str) -> None:
+    expected = FRAME.lazy().select(CASES[name].alias("out")).collect().to_series()
+    if len(expected) == 1:
+        expected = pl.repeat(expected[0], FRAME.height, dtype=expected.dtype, eager=True).alias("out")
+    evaluate = ResidualEvaluator(residual_json(translated(CASES[name])))
+
+    for rows in (FRAME.height, 2, 1):
+        parts = [
+            FRAME.slice(start, rows).select(evaluate(FRAME.slice(start, rows)).to_series())
+            for start in range(0, FRAME.height, rows)
+        ]
+        got = pl.concat(parts).to_series()
+        assert got.dtype == expected.dtype
+        assert bits(got) == bits(expected), f"cut into {rows} rows"
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_rebuilt_function_takes_an_empty_batch(name: str) -> None:
+    tree = translated(CASES[name])
+    if tree["kind"] == "literal":
+        return
+    empty = ResidualEvaluator(residual_json(tree))(FRAME.clear())
+    assert empty.height == 0
+    assert empty.schema["out"] == FRAME.clear().select(CASES[name].alias("out")).schema["out"]
+
+
+def test_every_row_wise_function_that_the_visitor_shows_has_a_case() -> None:
+    tried = {name.split("#")[0] for name in CASES}
+    row_wise = {name for name, its_class in CLASSES.items() if its_class is FunctionClass.ROW_WISE}
+    assert row_wise - HIDDEN - tried == set(_WITHOUT_A_CASE)
