@@ -1,4 +1,4 @@
-"""Dependencies point one way: plan <- engine <- {wasm, connect} <- py <- Python; inside Python down `LAYERS`."""
+"""Dependencies point one way: plan <- engine <- {wasm, connect} <- py <- Python; in Python, down `LAYERS`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CRATES = {
 }
 FOREIGN = {"pyo3": {"py"}, "rdkafka": {"connect"}, "wasmtime": {"wasm"}}
 
-# From below to above; a name stands for a module or package and all parts of it that are not named themselves.
+# From below to above; a name stands for a module or package and all parts of it that are not named.
 # A module imports from layers below its own, and from its own name.
 LAYERS = [
     ["_core", "_native", "errors"],

@@ -1,7 +1,7 @@
 """mypy plugin: tells the type checker that every `pl.LazyFrame` has `.stream`.
 
-Polars adds namespaces at run time, where no checker sees them. Not here: the words (`frame.py`). Called by mypy
-when a project says `plugins = ["dataflare_fast.mypy_plugin"]`.
+Polars adds namespaces at run time, where no checker sees them. Not here: the words (`frame.py`). Called by
+mypy when a project says `plugins = ["dataflare_fast.mypy_plugin"]`.
 """
 
 from collections.abc import Callable
