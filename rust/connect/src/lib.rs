@@ -5,6 +5,10 @@
 //! batches (`rust/py`).
 
 pub mod blocking;
+#[cfg(feature = "kafka")]
+mod json;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod nexmark;
 
 use dataflare_engine::Result;
@@ -20,6 +24,8 @@ use std::sync::Arc;
 /// [`dataflare_engine::EngineError::Call`]: an option that is missing, unknown or out of range.
 pub fn source(connector: &str, options: &Value, schema: &Schema) -> Result<Option<Arc<dyn Source>>> {
     Ok(Some(match connector {
+        #[cfg(feature = "kafka")]
+        "kafka" => Arc::new(kafka::source::Kafka::new(options, schema)?),
         "nexmark" => Arc::new(nexmark::Nexmark::new(options, schema)?),
         _ => return Ok(None),
     }))
