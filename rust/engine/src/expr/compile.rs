@@ -1,0 +1,212 @@
+//! Turns a tree into steps: columns, constants, residual columns and calls of kernels.
+//!
+//! A call whose arguments are all constants is computed here, once. Types are derived and checked against what Polars
+//! said, so a plan that disagrees with the engine fails before the first row.
+//! Not here: what a function does (the families). Used by `Program::new` and `is_compiled`.
+
+use super::value::{Call, Inputs, Kernel, Operand, Rows, Value, no_kernel};
+use super::{arithmetic, boolean, cast, comparison, conditional, literal, null};
+use crate::error::{EngineError, Result, RowErrors};
+use crate::types::{arrow_type, column_index};
+use arrow::array::{Array, ArrayRef};
+use dataflare_plan::{BinaryOperator, DataType, Expr, NamedExpr, Schema};
+use std::sync::Arc;
+
+/// Compiles a call of one function.
+pub(super) type Compile = fn(&Call<'_>) -> Result<Kernel>;
+
+/// All functions with a kernel.
+pub(super) fn functions() -> impl Iterator<Item = &'static (&'static str, Compile)> {
+    [boolean::FUNCTIONS, null::FUNCTIONS].into_iter().flatten()
+}
+
+/// One step of a program.
+enum Step {
+    /// A column, with the position that it has in the schema (a guess at that in the batch).
+    Column {
+        name: String,
+        index: usize,
+    },
+    /// An array of length one.
+    Constant(ArrayRef),
+    /// One of the arrays that Polars made.
+    Residual(usize),
+    Call {
+        kernel: Kernel,
+        args: Vec<Step>,
+        dtype: arrow::datatypes::DataType,
+        place: Arc<str>,
+    },
+}
+
+impl Step {
+    fn evaluate(&self, inputs: &mut Inputs<'_>) -> Result<Value> {
+        match self {
+            Self::Column { name, index } => {
+                let schema = inputs.batch.schema_ref();
+                let found = match schema.fields().get(*index) {
+                    Some(field) if field.name() == name => *index,
+                    _ => column_index(schema, name)?,
+                };
+                Ok(Value::Column(inputs.batch.column(found).clone()))
+            }
+            Self::Constant(array) => Ok(Value::Constant(array.clone())),
+            Self::Residual(index) => match inputs.residuals.get(*index) {
+                Some(array) => Ok(Value::Column(array.clone())),
+                None => Err(EngineError::internal(
+                    "residual expressions",
+                    "Polars gave fewer columns than asked for",
+                )),
+            },
+            Self::Call { kernel, args, dtype, place } => {
+                let args = args.iter().map(|arg| arg.evaluate(inputs)).collect::<Result<Vec<_>>>()?;
+                let count = inputs.batch.num_rows();
+                let array = kernel(&args, &mut Rows::new(count, place, inputs.errors))?;
+                if array.len() != count || (array.data_type() != dtype && !dtype.is_nested()) {
+                    let found = format!("{} rows of {}", array.len(), array.data_type());
+                    return Err(EngineError::internal(
+                        &**place,
+                        format!("expected {count} rows of {dtype}, got {found}"),
+                    ));
+                }
+                Ok(Value::Column(array))
+            }
+        }
+    }
+}
+
+/// An expression ready to run.
+pub(super) struct Root {
+    step: Step,
+}
+
+impl Root {
+    pub(super) fn evaluate(&self, inputs: &mut Inputs<'_>) -> Result<ArrayRef> {
+        let rows = inputs.batch.num_rows();
+        self.step.evaluate(inputs)?.into_column(rows)
+    }
+}
+
+/// Compiles expressions over one schema and collects their residual parts.
+pub(super) struct Compiler<'a> {
+    input: &'a Schema,
+    residuals: Vec<NamedExpr>,
+}
+
+impl<'a> Compiler<'a> {
+    pub(super) fn new(input: &'a Schema) -> Self {
+        Self { input, residuals: Vec::new() }
+    }
+
+    /// The residual parts of all roots, in the order in which steps number them.
+    pub(super) fn into_residuals(self) -> Vec<NamedExpr> {
+        self.residuals
+    }
+
+    pub(super) fn root(&mut self, expr: &Expr) -> Result<Root> {
+        Ok(Root { step: self.step(expr)?.0 })
+    }
+
+    fn step(&mut self, expr: &Expr) -> Result<(Step, DataType)> {
+        match expr {
+            Expr::Column { name } => match self.input.iter().position(|field| field.name == *name) {
+                Some(index) => {
+                    Ok((Step::Column { name: name.clone(), index }, self.input[index].dtype.clone()))
+                }
+                None => Err(EngineError::internal(
+                    "the plan",
+                    format!("no column '{name}' in the input of {expr}"),
+                )),
+            },
+            Expr::Literal { value, dtype } => {
+                Ok((Step::Constant(literal::array(value, dtype)?), dtype.clone()))
+            }
+            Expr::Residual { expr: inner, dtype } => {
+                let index =
+                    self.residuals.iter().position(|known| known.expr == **inner).unwrap_or_else(|| {
+                        let name = format!("residual {}", self.residuals.len());
+                        self.residuals.push(NamedExpr { name, expr: (**inner).clone() });
+                        self.residuals.len() - 1
+                    });
+                Ok((Step::Residual(index), dtype.clone()))
+            }
+            Expr::Binary { op, left, right } => self.call(expr, &[left, right], |args, place| match args {
+                [left, right] => binary(*op, left, right, place),
+                _ => Err(no_kernel(place, "")),
+            }),
+            Expr::Cast { input, dtype, strict, wrap } => {
+                self.call(expr, &[input], |args, place| match args {
+                    [from] => Ok((cast::compile(from, dtype, *strict, *wrap, place)?, dtype.clone())),
+                    _ => Err(no_kernel(place, "")),
+                })
+            }
+            Expr::When { predicate, then, otherwise } => {
+                self.call(expr, &[predicate, then, otherwise], |args, place| conditional::when(args, place))
+            }
+            Expr::Function { name, args, options, dtype } => {
+                let args: Vec<&Expr> = args.iter().collect();
+                self.call(expr, &args, |args, place| {
+                    let call = Call { args, options, dtype, place };
+                    let (_, compile) =
+                        functions().find(|(known, _)| known == name).ok_or_else(|| call.no_kernel())?;
+                    Ok((compile(&call)?, dtype.clone()))
+                })
+            }
+        }
+    }
+
+    /// Compiles `args`, then the call itself; a call of constants becomes a constant.
+    fn call(
+        &mut self,
+        expr: &Expr,
+        args: &[&Expr],
+        compile: impl FnOnce(&[Operand], &str) -> Result<(Kernel, DataType)>,
+    ) -> Result<(Step, DataType)> {
+        let place = expr.to_string();
+        let mut steps = Vec::with_capacity(args.len());
+        let mut operands = Vec::with_capacity(args.len());
+        for arg in args {
+            let (step, dtype) = self.step(arg)?;
+            let constant = match &step {
+                Step::Constant(array) => Some(array.clone()),
+                _ => None,
+            };
+            steps.push(step);
+            operands.push(Operand { dtype, constant });
+        }
+        let (kernel, dtype) = compile(&operands, &place)?;
+        let constants: Option<Vec<Value>> =
+            operands.into_iter().map(|operand| operand.constant.map(Value::Column)).collect();
+        if let Some(constants) = constants {
+            let mut errors = RowErrors::new();
+            let array = kernel(&constants, &mut Rows::new(1, &place, &mut errors))?;
+            return match errors.pop() {
+                None => Ok((Step::Constant(array), dtype)),
+                Some(error) => {
+                    Err(EngineError::call(place, "a constant that can be computed", error.message))
+                }
+            };
+        }
+        let arrow = arrow_type(&dtype);
+        Ok((Step::Call { kernel, args: steps, dtype: arrow, place: place.into() }, dtype))
+    }
+}
+
+fn binary(op: BinaryOperator, left: &Operand, right: &Operand, place: &str) -> Result<(Kernel, DataType)> {
+    use BinaryOperator as Op;
+    match op {
+        Op::Eq | Op::Ne | Op::Lt | Op::Le | Op::Gt | Op::Ge | Op::EqMissing | Op::NeMissing => {
+            comparison::compile(op, left, right, place)
+        }
+        Op::And | Op::Or | Op::Xor => boolean::compile(op, left, right, place),
+        Op::Add | Op::Sub | Op::Mul | Op::TrueDiv | Op::FloorDiv | Op::Mod => {
+            arithmetic::compile(op, left, right, place)
+        }
+    }
+}
+
+/// The error for a program with residual parts but nobody to run them.
+pub(super) fn no_polars(residuals: &[NamedExpr]) -> EngineError {
+    let texts = residuals.iter().map(|residual| residual.expr.to_string()).collect::<Vec<_>>().join(", ");
+    EngineError::call(texts, "compiled expressions, as Polars is not attached", "residual ones")
+}
