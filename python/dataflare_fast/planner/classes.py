@@ -20,6 +20,7 @@ __all__ = [
     "AGGREGATES_OF_THE_ENGINE",
     "CLASSES",
     "COMPILED",
+    "CONDITIONS",
     "HIDDEN",
     "ORDERED",
     "FunctionClass",
@@ -184,6 +185,47 @@ COMPILED: Final[frozenset[str]] = (
     | names_of("year month day hour minute second weekday date timestamp truncate", "dt.")
 )
 """Functions with a kernel in `rust/engine/src/expr`; binary operators, casts and `when` have one too."""
+
+
+CONDITIONS: Final[dict[str, str]] = {
+    "arr.count_matches": "of a constant",
+    "arr.join": "of a column",
+    "bin_intervals": "with break points, not a number of bins",
+    "cast": "not of a Categorical to its codes",
+    "cum_count": "with `reverse=True`: whole column",
+    "cum_max": "with `reverse=True`: whole column",
+    "cum_min": "with `reverse=True`: whole column",
+    "cum_prod": "with `reverse=True`: whole column",
+    "cum_sum": "with `reverse=True`: whole column",
+    "diff": "with a negative `n`: whole column",
+    "dt.replace": "of a column",
+    "fill_null": 'with a value or `strategy="zero" | "one"`; "forward": running; others: whole column',
+    "is_in": "of constants, or of a list column; `is_in(column.implode())`: whole column",
+    "list.count_matches": "of a constant",
+    "list.gather_every": "of a column",
+    "list.join": "of a column",
+    "lit": "a Series of one value only",
+    "pct_change": "with a negative `n`: whole column",
+    "rank": 'with method="random": open',
+    "reinterpret": "not of a Categorical",
+    "replace": "with constants; a mapping from columns: whole column",
+    "replace_strict": "with constants; a mapping from columns: whole column",
+    "rolling_*": "with `center=True`: whole column",
+    "shift": "with a negative `n`: whole column",
+    "str.contains_any": "with constant patterns",
+    "str.replace": "with a constant pattern; a replacement from a column with `n=1` only",
+    "str.replace_all": "with a constant pattern and replacement",
+    "str.replace_many": "with constants",
+    "str.split": "of a column",
+    "str.split_exact": "of a column",
+    "str.splitn": "of a column",
+    "str.strptime": "with `format=`; without, the first value decides for all",
+    "str.to_date": "with `format=`; without, the first value decides for all",
+    "str.to_datetime": "with `format=`; without, the first value decides for all",
+    "str.to_time": "with `format=`; without, the first value decides for all",
+    "to_physical": "not of a Categorical",
+}
+"""What `classify` asks beyond the name, in words for the documentation."""
 
 
 @dataclass(frozen=True, slots=True)

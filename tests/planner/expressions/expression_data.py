@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any
 
 import polars as pl
+
 from dataflare_fast.planner.expressions import ExpressionContext, SplitAggregate, split_aggregate, translate
 from dataflare_fast.planner.refusals import Refusals
 from dataflare_fast.planner.visitor.expressions import ExprNode, read_expression

@@ -6,11 +6,12 @@ from typing import Any
 
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
+from tests.planner.expressions.expression_data import FRAME, split
+
 from dataflare_fast.errors import Refusal, UnsupportedQuery
 from dataflare_fast.planner.residual import rebuild
 from dataflare_fast.planner.schema import dtype_from_json
-from expression_data import FRAME, split
-from polars.testing import assert_frame_equal
 
 c = pl.col
 i, n, f, b, k, s, p = (c(name) for name in ("j", "n", "g", "b", "c", "s", "p"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import polars as pl
+
 from dataflare_fast.planner.classes import (
     AGGREGATES_OF_THE_ENGINE,
     CLASSES,

@@ -6,8 +6,9 @@ import datetime as dt
 
 import polars as pl
 import pytest
+from tests.planner.expressions.expression_data import FRAME, translated
+
 from dataflare_fast.errors import Refusal, UnsupportedQuery
-from expression_data import FRAME, translated
 
 c = pl.col
 i, f, b, s, k = c("i"), c("f"), c("b"), c("s"), c("n")

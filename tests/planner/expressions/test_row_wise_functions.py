@@ -7,13 +7,14 @@ import warnings
 
 import polars as pl
 import pytest
+from tests.planner.expressions.expression_data import FRAME, residual_json, translated
+
 from dataflare_fast.planner.classes import CLASSES, HIDDEN, FunctionClass
 from dataflare_fast.planner.residual import ResidualEvaluator
-from expression_data import FRAME, residual_json, translated
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # `cut`, which is still in the table
-    from row_wise_cases import CASES
+    from tests.planner.expressions.row_wise_cases import CASES
 
 _WITHOUT_A_CASE = {
     "struct.unnest": "stands for several columns: see MANY_COLUMNS",

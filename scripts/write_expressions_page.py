@@ -1,0 +1,99 @@
+"""Writes `docs/expressions.md` from the planner's table: `python scripts/write_expressions_page.py`.
+
+A test asks that the page is what this script writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+from dataflare_fast.planner.classes import (
+    AGGREGATES_OF_THE_ENGINE,
+    CLASSES,
+    COMPILED,
+    CONDITIONS,
+    HIDDEN,
+    ORDERED,
+    FunctionClass,
+)
+
+PAGE: Final = Path(__file__).parent.parent / "docs" / "expressions.md"
+
+_INTRODUCTION: Final = """\
+# Which expressions run on a stream
+
+Every function of Polars' expressions stands in one class. The planner walks the whole expression; every
+argument counts, so `a.clip(a.min(), 9)` is refused although `clip` is row-wise. What stands nowhere is refused.
+A refusal names the part, the reason and what to write instead, and one error holds all of them.
+
+* Names in **bold** are computed by the engine's own kernels, without Python. An expression that holds any
+  other row-wise function is evaluated by Polars, once per batch, as a whole; `dff.explain` marks it `[polars]`.
+  Binary operators, casts and `when` have kernels for numbers, booleans, times and text. Aggregates in bold
+  have an accumulator; the others arrive in a later release.
+* † Polars does not show the function to an engine: write it inside `.stream.apply`.
+* ⇅ The answer depends on the order of rows: event time, then input, split and position.
+
+This page is written by `scripts/write_expressions_page.py`.
+"""
+
+_MEANINGS: Final[dict[FunctionClass, str]] = {
+    FunctionClass.ROW_WISE: "The answer of a row needs this row only.",
+    FunctionClass.RESHAPING: """\
+A row gives any number of rows. Write them as the frame's own `filter`, `drop_nulls` or `explode`. Inside an
+aggregate (`a.filter(p).sum()`, `a.drop_nulls().first()`) `filter`, `drop_nulls` and `drop_nans` work.""",
+    FunctionClass.AGGREGATE: """\
+One answer of all rows of a group: in `agg(...)`, or in a `select` of aggregates only. Refused beside rows
+(`a - a.mean()`), because a stream has no last row.""",
+    FunctionClass.RUNNING: "The answer of a row needs earlier rows: refused so far.",
+    FunctionClass.WHOLE_COLUMN: "The answer of a row needs later rows: refused; aggregate per window first.",
+    FunctionClass.NONDETERMINISTIC: """\
+Polars itself answers differently by run, thread, engine or process: refused.""",
+    FunctionClass.USER_FUNCTION: """\
+Python code that the planner cannot see: use `.stream.apply` or `.stream.map_batches`.""",
+    FunctionClass.BY_INNER: "A context for another expression: refused so far.",
+    FunctionClass.PLAN_TIME: "Gone, or a constant, before the first row moves.",
+}
+
+_SPACES: Final = ("str", "dt", "list", "arr", "struct", "bin", "cat", "map", "ext", "name")
+
+
+def page() -> str:
+    """The text of the page."""
+    return "\n".join([_INTRODUCTION, *_sections(), *_conditions()])
+
+
+def _sections() -> Iterator[str]:
+    for function_class in FunctionClass:
+        names = sorted(name for name, its_class in CLASSES.items() if its_class is function_class)
+        yield f"\n## {function_class.value.capitalize()} ({len(names)})\n"
+        yield f"{_MEANINGS[function_class]}\n"
+        for space in ("", *_SPACES):
+            inside = [name for name in names if (name.split(".")[0] if "." in name else "") == space]
+            if inside:
+                prefix = f"`.{space}` " if space else ""
+                yield f"* {prefix}{_listed(inside)}"
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(_marked(name) for name in names)
+
+
+def _marked(name: str) -> str:
+    short = name.rsplit(".", 1)[-1].replace("_", "\\_")
+    text = f"**{short}**" if name in COMPILED | AGGREGATES_OF_THE_ENGINE else short
+    return text + ("†" if name in HIDDEN else "") + ("⇅" if name in ORDERED else "")
+
+
+def _conditions() -> Iterator[str]:
+    yield "\n## Conditions\n"
+    yield "| function | in its class only |\n|---|---|"
+    yield from (
+        f"| `{name}` | {text.replace('|', chr(92) + '|')} |" for name, text in sorted(CONDITIONS.items())
+    )
+    yield ""
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
