@@ -25,13 +25,13 @@ _INTRODUCTION: Final = """\
 # Which expressions run on a stream
 
 Every function of Polars' expressions stands in one class. The planner walks the whole expression; every
-argument counts, so `a.clip(a.min(), 9)` is refused although `clip` is row-wise. What stands nowhere is refused.
-A refusal names the part, the reason and what to write instead, and one error holds all of them.
+argument counts, so `a.clip(a.min(), 9)` is refused although `clip` is row-wise. What stands nowhere is
+refused. A refusal names the part, the reason and what to write instead, and one error holds all of them.
 
 * Names in **bold** are computed by the engine's own kernels, without Python. An expression that holds any
-  other row-wise function is evaluated by Polars, once per batch, as a whole; `dff.explain` marks it `[polars]`.
-  Binary operators, casts and `when` have kernels for numbers, booleans, times and text. Aggregates in bold
-  have an accumulator; the others arrive in a later release.
+  other row-wise function is evaluated by Polars, once per batch, as a whole; `dff.explain` marks it
+  `[polars]`. Binary operators, casts and `when` have kernels for numbers, booleans, times and text. Aggregates
+  in bold have an accumulator; the others arrive in a later release.
 * † Polars does not show the function to an engine: write it inside `.stream.apply`.
 * ⇅ The answer depends on the order of rows: event time, then input, split and position.
 

@@ -131,14 +131,19 @@ def _flags() -> Any:
     return _FLAGS._pyoptflags
 
 
-def read(expr: pl.Expr, frame: pl.DataFrame = FRAME) -> ExprNode:
-    """The expression as Polars' optimiser leaves it in `with_columns`."""
-    query = frame.lazy().with_columns(expr.alias("out"))
-    visitor = query._ldf.with_optimizations(_flags()).visit()
+def read_columns(query: pl.LazyFrame) -> list[tuple[str, ExprNode]]:
+    """The columns that the last node of a query computes, as Polars' optimiser leaves them."""
+    visitor: Any = query._ldf.with_optimizations(_flags()).visit()
     visitor.get_schema()
     node = visitor.view_current_node()
     visitor.set_node(node.input)
-    return next(read_expression(visitor, found.node) for found in node.exprs if found.output_name == "out")
+    found = next(getattr(node, name) for name in ("exprs", "expr", "aggs") if hasattr(node, name))
+    return [(one.output_name, read_expression(visitor, one.node)) for one in found]
+
+
+def read(expr: pl.Expr, frame: pl.DataFrame = FRAME) -> ExprNode:
+    """The expression as Polars' optimiser leaves it in `with_columns`."""
+    return dict(read_columns(frame.lazy().with_columns(expr.alias("out"))))["out"]
 
 
 def translated(expr: pl.Expr, frame: pl.DataFrame = FRAME) -> Any:
@@ -151,13 +156,10 @@ def translated(expr: pl.Expr, frame: pl.DataFrame = FRAME) -> Any:
 
 def split(*exprs: pl.Expr, frame: pl.DataFrame = FRAME, by: str = "b") -> list[SplitAggregate]:
     """The three layers of each expression of one `group_by`; raises if one is refused."""
-    visitor = frame.lazy().group_by(by).agg(*exprs)._ldf.with_optimizations(_flags()).visit()
-    visitor.get_schema()
-    node = visitor.view_current_node()
-    visitor.set_node(node.input)
     refusals = Refusals()
     context = ExpressionContext(frame.schema, refusals)
-    layers = [split_aggregate(read_expression(visitor, found.node), context) for found in node.aggs]
+    columns = read_columns(frame.lazy().group_by(by).agg(*exprs))
+    layers = [split_aggregate(node, context) for _, node in columns]
     refusals.raise_if_any()
     return layers
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import math
 import warnings
 
 import polars as pl
 import pytest
-from tests.planner.expressions.expression_data import FRAME, residual_json, translated
+from polars.testing import assert_frame_equal
+from tests.planner.expressions.expression_data import FRAME, read_columns, residual_json, translated
 
 from dataflare_fast.planner.classes import CLASSES, HIDDEN, FunctionClass
+from dataflare_fast.planner.expressions import ExpressionContext, translate
+from dataflare_fast.planner.refusals import Refusals
 from dataflare_fast.planner.residual import ResidualEvaluator
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # `cut`, which is still in the table
-    from tests.planner.expressions.row_wise_cases import CASES
+    from tests.planner.expressions.row_wise_cases import CASES, MANY_COLUMNS
 
 _WITHOUT_A_CASE = {
     "struct.unnest": "stands for several columns: see MANY_COLUMNS",
@@ -64,6 +68,17 @@ def test_rebuilt_function_takes_an_empty_batch(name: str) -> None:
     empty = ResidualEvaluator(residual_json(tree))(FRAME.clear())
     assert empty.height == 0
     assert empty.schema["out"] == FRAME.clear().select(CASES[name].alias("out")).schema["out"]
+
+
+@pytest.mark.parametrize("name", MANY_COLUMNS)
+def test_expression_that_stands_for_many_columns_gives_each(name: str) -> None:
+    columns = read_columns(FRAME.lazy().select(MANY_COLUMNS[name]))
+    refusals = Refusals()
+    context = ExpressionContext(FRAME.schema, refusals)
+    exprs = [{"name": column, "expr": translate(node, context)} for column, node in columns]
+    refusals.raise_if_any()
+    got = FRAME.select(ResidualEvaluator(json.dumps(exprs))(FRAME))
+    assert_frame_equal(got, FRAME.select(MANY_COLUMNS[name]), check_exact=True)
 
 
 def test_every_row_wise_function_that_the_visitor_shows_has_a_case() -> None:
