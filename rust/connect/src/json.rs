@@ -21,7 +21,10 @@ use std::sync::Arc;
 pub fn decoder(schema: &SchemaRef, rows: usize) -> Result<Decoder, ArrowError> {
     // One more, so that the decoder never stops in the middle of what it is given.
     let rows = rows.saturating_add(1);
-    ReaderBuilder::new(Arc::clone(schema)).with_batch_size(rows).with_decoder_factory(Arc::new(Times)).build_decoder()
+    ReaderBuilder::new(Arc::clone(schema))
+        .with_batch_size(rows)
+        .with_decoder_factory(Arc::new(Times))
+        .build_decoder()
 }
 
 #[derive(Debug)]
@@ -120,7 +123,8 @@ fn iso_time(text: &[u8]) -> Option<(i64, i64)> {
         && at(16)? == b':';
     let (year, month, day) = (number(0, 4)?, number(5, 2)?, number(8, 2)?);
     let (hour, minute, second) = (number(11, 2)?, number(14, 2)?, number(17, 2)?);
-    if !separated || day == 0 || day > days_of_month(year, month)? || hour > 23 || minute > 59 || second > 59 {
+    if !separated || day == 0 || day > days_of_month(year, month)? || hour > 23 || minute > 59 || second > 59
+    {
         return None;
     }
     let seconds = ((days_since_1970(year, month, day) * 24 + hour) * 60 + minute) * 60 + second;

@@ -5,11 +5,16 @@
 //! batches (`rust/py`).
 
 pub mod blocking;
+pub mod file_scan;
+pub mod file_types;
 #[cfg(feature = "kafka")]
 mod json;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 pub mod nexmark;
+pub mod parquet_source;
+#[cfg(test)]
+mod testing;
 
 use dataflare_engine::Result;
 use dataflare_engine::sink::Sink;
@@ -27,6 +32,7 @@ pub fn source(connector: &str, options: &Value, schema: &Schema) -> Result<Optio
         #[cfg(feature = "kafka")]
         "kafka" => Arc::new(kafka::source::Kafka::new(options, schema)?),
         "nexmark" => Arc::new(nexmark::Nexmark::new(options, schema)?),
+        "parquet" => Arc::new(parquet_source::parquet_source(options, schema)?),
         _ => return Ok(None),
     }))
 }

@@ -1,0 +1,322 @@
+//! A scan of files: one split, the files in the order of their paths, each cut into batches by its format.
+//!
+//! Reads options, walks the files on a reader thread, keeps the offset, adds the columns that no file holds (path, row
+//! index), stops after `n_rows`. Not here: what is inside a file (`parquet_source.rs`, `ndjson_source.rs`), which file
+//! of a followed folder comes next (`followed.rs`).
+
+use crate::blocking::{BlockingReader, Bounds, Outlet};
+use arrow::array::{ArrayRef, RecordBatchOptions, StringViewArray, UInt32Array};
+use arrow::record_batch::RecordBatch;
+use dataflare_engine::source::{Decoded, Offset, RawBatch, Source, Split, SplitReader, Waker};
+use dataflare_engine::types::arrow_schema;
+use dataflare_engine::{EngineError, Result};
+use dataflare_plan::{Field, Schema};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Most rows of a batch.
+pub const BATCH_ROWS: u64 = 65_536;
+
+/// What is inside a file.
+pub trait FileFormat: Send + Sync {
+    /// Cuts `path` into pieces from `position` on (in the format's own unit) and hands them to `take` in order, until
+    /// that says false.
+    ///
+    /// # Errors
+    /// [`EngineError::Data`] naming the file, when it is damaged or does not fit the declared columns.
+    fn read(&self, path: &Path, position: u64, take: &mut dyn FnMut(Piece) -> bool) -> Result<()>;
+
+    /// Called with the first file of the scan when reading starts at a later place: rules that the first file sets.
+    ///
+    /// # Errors
+    /// As for `read`.
+    fn prime(&self, _first: &Path) -> Result<()> {
+        Ok(())
+    }
+
+    /// False while a file of a followed folder is visibly unfinished.
+    fn is_complete(&self, _path: &Path) -> bool {
+        true
+    }
+}
+
+/// Rows of one file before decoding.
+pub struct Piece {
+    pub rows: u64,
+    /// The position behind it.
+    pub next: u64,
+    /// Nothing follows in this file.
+    pub last: bool,
+    pub bytes: usize,
+    pub decode: Box<dyn FnOnce() -> Result<Decoded> + Send>,
+}
+
+/// What the planner says about the files.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScanOptions {
+    pub paths: Vec<PathBuf>,
+    #[serde(default)]
+    pub n_rows: Option<u64>,
+    /// A UInt32 column that counts the rows of the scan.
+    #[serde(default)]
+    pub row_index: Option<RowIndex>,
+    /// A String column with the path of the row's file.
+    #[serde(default)]
+    pub path_column: Option<String>,
+    /// Polars' reader options: such a scan is decoded by Polars, not here.
+    #[serde(default)]
+    polars: Option<Value>,
+}
+
+/// Name and first value of a row index.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RowIndex {
+    pub name: String,
+    #[serde(default)]
+    pub offset: u32,
+}
+
+/// Where a scan stands. JSON of an [`Offset`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// The file of the last row read.
+    pub file: String,
+    /// Its place among the paths.
+    pub index: usize,
+    /// The format's position behind that row.
+    pub position: u64,
+    /// True if nothing follows in it.
+    pub done: bool,
+    /// Rows of the scan before this place.
+    pub row: u64,
+}
+
+/// A [`Source`] of files in one format.
+pub struct FileScan {
+    walk: Arc<Walk>,
+}
+
+/// What the reader thread needs.
+struct Walk {
+    options: ScanOptions,
+    schema: Arc<Schema>,
+    format: Box<dyn FileFormat>,
+}
+
+impl FileScan {
+    /// `make` gets the columns that the files themselves must hold.
+    ///
+    /// # Errors
+    /// [`EngineError::Call`]: an option that is missing, unknown or out of range.
+    pub fn new(
+        connector: &str,
+        options: &Value,
+        schema: &Schema,
+        make: impl FnOnce(Vec<Field>) -> Result<Box<dyn FileFormat>>,
+    ) -> Result<Self> {
+        let options: ScanOptions = parse(connector, options)?;
+        if options.polars.as_ref().is_some_and(|polars| !polars.is_null()) {
+            return Err(EngineError::internal(
+                connector,
+                "a scan with Polars' reader options came to the native reader",
+            ));
+        }
+        let own = |field: &&Field| {
+            options.path_column.as_ref() != Some(&field.name)
+                && options.row_index.as_ref().is_none_or(|index| index.name != field.name)
+        };
+        let format = make(schema.iter().filter(own).cloned().collect())?;
+        Ok(Self { walk: Arc::new(Walk { options, schema: Arc::new(schema.clone()), format }) })
+    }
+}
+
+/// Reads the options of a connector.
+///
+/// # Errors
+/// [`EngineError::Call`] in the words of serde: which option, what was expected.
+pub fn parse<T: serde::de::DeserializeOwned>(connector: &str, options: &Value) -> Result<T> {
+    T::deserialize(options).map_err(|error| {
+        EngineError::call(format!("options of {connector}"), "known options", error.to_string())
+    })
+}
+
+/// A file that cannot be read as what it should be.
+pub fn damaged(path: &Path, row: u64, reason: impl ToString) -> EngineError {
+    EngineError::Data { place: path.display().to_string(), row, reason: reason.to_string() }
+}
+
+/// A file that the system does not give out.
+pub fn not_readable(path: &Path, error: &std::io::Error) -> EngineError {
+    let place = path.display().to_string();
+    match error.kind() {
+        std::io::ErrorKind::NotFound => EngineError::call(place, "a file", "nothing there"),
+        std::io::ErrorKind::PermissionDenied => {
+            EngineError::call(place, "a file that may be read", error.to_string())
+        }
+        _ => EngineError::unavailable(place, error),
+    }
+}
+
+impl Source for FileScan {
+    fn splits(&self) -> Result<Vec<Split>> {
+        for path in &self.walk.options.paths {
+            let metadata = std::fs::metadata(path).map_err(|error| not_readable(path, &error))?;
+            if metadata.is_dir() {
+                return Err(EngineError::call(path.display().to_string(), "a file", "a folder"));
+            }
+        }
+        Ok(vec![Split { name: "files".to_owned() }])
+    }
+
+    fn open(&self, split: &Split, offset: Option<&Offset>, waker: Waker) -> Result<Box<dyn SplitReader>> {
+        let place: Option<Place> = offset.map(|offset| parse("a checkpointed offset", offset)).transpose()?;
+        let walk = Arc::clone(&self.walk);
+        let reader = BlockingReader::start(&split.name, Bounds::default(), waker, move |outlet| {
+            walk.run(place.as_ref(), outlet)
+        })?;
+        Ok(Box::new(reader))
+    }
+}
+
+impl Walk {
+    fn run(&self, place: Option<&Place>, outlet: &Outlet) -> Result<()> {
+        let mut at = self.start(place)?;
+        while let Some(path) = self.options.paths.get(at.index) {
+            at.file = path.display().to_string();
+            if !self.read_file(path, &mut at, outlet)? {
+                return Ok(());
+            }
+            at = Place { index: at.index + 1, position: 0, done: false, ..at };
+        }
+        Ok(())
+    }
+
+    /// Where to begin, after a check that the files before that place are the ones that were read.
+    fn start(&self, place: Option<&Place>) -> Result<Place> {
+        let Some(place) = place else {
+            return Ok(Place { file: String::new(), index: 0, position: 0, done: false, row: 0 });
+        };
+        let now = self.options.paths.get(place.index).map(|path| path.display().to_string());
+        if now.as_deref() != Some(place.file.as_str()) {
+            return Err(EngineError::call(
+                "the files of a scan",
+                format!("'{}' as number {}, as at the checkpoint", place.file, place.index + 1),
+                now.map_or_else(|| "fewer files".to_owned(), |name| format!("'{name}'")),
+            ));
+        }
+        if let Some(first) = self.options.paths.first() {
+            self.format.prime(first)?;
+        }
+        let mut place = place.clone();
+        if place.done {
+            place = Place { index: place.index + 1, position: 0, done: false, ..place };
+        }
+        Ok(place)
+    }
+
+    /// False: nothing more is wanted.
+    fn read_file(&self, path: &Path, at: &mut Place, outlet: &Outlet) -> Result<bool> {
+        let wanted = |row: u64| self.options.n_rows.is_none_or(|most| row < most);
+        let mut open = wanted(at.row);
+        if !open {
+            return Ok(false);
+        }
+        let name: Arc<str> = Arc::from(at.file.as_str());
+        self.format.read(path, at.position, &mut |piece| {
+            let first = at.row;
+            let rows = self.options.n_rows.map_or(piece.rows, |most| piece.rows.min(most - first));
+            *at = Place { position: piece.next, done: piece.last, row: first + rows, ..at.clone() };
+            let dress = Dress {
+                schema: Arc::clone(&self.schema),
+                options: self.extra(),
+                path: Arc::clone(&name),
+                first,
+            };
+            let (decode, cut) = (piece.decode, rows < piece.rows);
+            let batch = RawBatch {
+                first,
+                next: serde_json::to_value(&*at).unwrap_or_default(),
+                bytes: piece.bytes,
+                decode: Box::new(move || {
+                    let mut decoded = decode()?;
+                    if cut {
+                        let rows =
+                            usize::try_from(rows).unwrap_or(usize::MAX).min(decoded.records.num_rows());
+                        decoded.records = decoded.records.slice(0, rows);
+                    }
+                    dress.put_on(decoded)
+                }),
+            };
+            open = outlet.send(batch) && wanted(at.row);
+            open
+        })?;
+        Ok(open)
+    }
+
+    fn extra(&self) -> (Option<RowIndex>, Option<String>) {
+        (self.options.row_index.clone(), self.options.path_column.clone())
+    }
+}
+
+/// Puts the columns of a batch into the declared order and adds those that no file holds.
+struct Dress {
+    schema: Arc<Schema>,
+    options: (Option<RowIndex>, Option<String>),
+    path: Arc<str>,
+    first: u64,
+}
+
+impl Dress {
+    fn put_on(self, decoded: Decoded) -> Result<Decoded> {
+        let rows = decoded.records.num_rows();
+        let column = |field: &Field| -> Result<ArrayRef> {
+            if self.options.1.as_ref() == Some(&field.name) {
+                return Ok(Arc::new(StringViewArray::from_iter_values(std::iter::repeat_n(
+                    &self.path, rows,
+                ))));
+            }
+            if let Some(index) = self.options.0.as_ref().filter(|index| index.name == field.name) {
+                return self.row_index(index, &decoded);
+            }
+            decoded.records.column_by_name(&field.name).cloned().ok_or_else(|| {
+                EngineError::internal(&*self.path, format!("its reader gave no column '{}'", field.name))
+            })
+        };
+        let columns = self.schema.iter().map(column).collect::<Result<Vec<_>>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let records = RecordBatch::try_new_with_options(arrow_schema(&self.schema), columns, &options)?;
+        Ok(Decoded { records, ..decoded })
+    }
+
+    fn row_index(&self, index: &RowIndex, decoded: &Decoded) -> Result<ArrayRef> {
+        let rows = decoded.records.num_rows();
+        let numbers: Vec<u32> = (0..rows)
+            .map(|row| {
+                let place = decoded.positions.as_ref().and_then(|positions| positions.get(row).copied());
+                let place = place.unwrap_or_else(|| self.first + row as u64);
+                u32::try_from(u64::from(index.offset) + place).ok()
+            })
+            .collect::<Option<_>>()
+            .ok_or_else(|| {
+                let found = format!("more, at row {} of the scan", self.first);
+                EngineError::call(format!("row index '{}'", index.name), "at most 4294967295 rows", found)
+            })?;
+        Ok(Arc::new(UInt32Array::from(numbers)))
+    }
+}
+
+impl std::fmt::Debug for FileScan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "FileScan({} paths)", self.walk.options.paths.len())
+    }
+}
+
+impl std::fmt::Debug for Piece {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Piece({} rows, {} bytes)", self.rows, self.bytes)
+    }
+}
