@@ -23,10 +23,10 @@ impl Plan {
     pub fn from_json(text: &str) -> Result<Self, PlanError> {
         let value: serde_json::Value =
             serde_json::from_str(text).map_err(|error| PlanError::Parse(error.to_string()))?;
-        if let Some(version) = value.get("version").and_then(serde_json::Value::as_u64) {
-            if version != u64::from(PLAN_VERSION) {
-                return Err(PlanError::Version(u32::try_from(version).unwrap_or(u32::MAX)));
-            }
+        if let Some(version) = value.get("version").and_then(serde_json::Value::as_u64)
+            && version != u64::from(PLAN_VERSION)
+        {
+            return Err(PlanError::Version(u32::try_from(version).unwrap_or(u32::MAX)));
         }
         let plan: Self =
             serde_json::from_value(value).map_err(|error| PlanError::Parse(error.to_string()))?;
@@ -67,10 +67,10 @@ impl Plan {
         if !arity_fits {
             return Err(format!("has {} inputs", node.inputs.len()));
         }
-        if let Some(time) = &node.event_time {
-            if !node.schema.iter().any(|field| &field.name == time && field.dtype.is_event_time()) {
-                return Err(format!("event time '{time}' is no time column of its schema"));
-            }
+        if let Some(time) = &node.event_time
+            && !node.schema.iter().any(|field| &field.name == time && field.dtype.is_event_time())
+        {
+            return Err(format!("event time '{time}' is no time column of its schema"));
         }
         let needs = self.columns_read(node);
         for column in needs {
