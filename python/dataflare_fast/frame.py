@@ -6,7 +6,7 @@ Not here: the plan, sinks to files (those are Polars' own methods).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,6 +17,7 @@ from dataflare_fast.planner.visitor.plan import read_plan
 from dataflare_fast.words.hopping import hopping_offset
 from dataflare_fast.words.marks import Emit, Errors, Name
 from dataflare_fast.words.native import Native
+from dataflare_fast.words.sink import SinkWord, WritableSink
 from dataflare_fast.words.watermark import Late, Watermark
 from dataflare_fast.words.word import top_leaf
 
@@ -147,3 +148,62 @@ class StreamWords:
             CallError: it is no native function.
         """
         return Native(self._lf, function, pl.Schema(schema)).frame()
+
+    def sink_kafka(
+        self,
+        topic: str,
+        *,
+        bootstrap_servers: str,
+        key: str | Sequence[str] | None = None,
+        value: Literal["json"] = "json",
+        config: Mapping[str, str] | None = None,
+    ) -> pl.LazyFrame:
+        """Writes to a topic of Apache Kafka, as a lazy sink for `Engine.start`.
+
+        At least once: after a crash the messages since the last checkpoint may stand there twice.
+
+        Args:
+            topic: its name.
+            bootstrap_servers: `"host:port,host:port"`.
+            key: the columns of the message key; a changing frame needs those that tell its rows apart.
+            value: how a row is written.
+            config: more settings, under librdkafka's names.
+
+        Raises:
+            CallError: a bad argument.
+        """
+        if value != "json":
+            raise CallError(f"sink_kafka: value: expected 'json', got {value!r}")
+        columns = None if key is None else (key,) if isinstance(key, str) else tuple(key)
+        options = {
+            "topic": topic,
+            "bootstrap_servers": bootstrap_servers,
+            "key": None if columns is None else list(columns),
+            "value": value,
+            "config": dict(config or {}),
+        }
+        return SinkWord(self._lf, "kafka", options, key=columns).frame()
+
+    def sink_console(self, *, rows: int = 10) -> pl.LazyFrame:
+        """Prints results as they come, as a lazy sink for `Engine.start`.
+
+        Args:
+            rows: at most so many of a batch.
+        """
+        if rows < 1:
+            raise CallError(f"sink_console: rows: expected at least 1, got {rows}")
+        return SinkWord(self._lf, "console", {"rows": rows}).frame()
+
+    def sink_to(self, sink: WritableSink) -> pl.LazyFrame:
+        """Writes to a sink that is written in Python, as a lazy sink for `Engine.start`.
+
+        Args:
+            sink: see `WritableSink`.
+
+        Raises:
+            CallError: it lacks something.
+        """
+        missing = [name for name in ("write", "prepare", "confirm") if not hasattr(sink, name)]
+        if missing:
+            raise CallError(f"sink_to: {type(sink).__name__} lacks {', '.join(missing)}")
+        return SinkWord(self._lf, "python", {}, carried=sink).frame()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
+
 from dataflare_fast.errors import CallError
 from dataflare_fast.planner.schema import dtype_from_json, dtype_to_json, schema_to_json
 

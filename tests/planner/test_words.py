@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-import dataflare_fast.frame  # noqa: F401
 import polars as pl
 import pytest
+
+import dataflare_fast.frame  # noqa: F401
 from dataflare_fast.errors import CallError
 from dataflare_fast.sources.batches import from_batches
 

@@ -5,6 +5,7 @@ Called by sources whose reader is written in Rust. Not here: the readers (`rust/
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -19,19 +20,20 @@ __all__ = ["native_splits", "read_native"]
 
 def native_splits(source: Source) -> Sequence[str]:
     """The names of a source's splits, in logical order."""
-    from dataflare_fast import _core
-
-    names: Sequence[str] = _core.source_splits(*_description(source))
+    names: Sequence[str] = _core().source_splits(*_description(source))
     return names
 
 
 def read_native(source: Source, split: str) -> Iterator[pl.DataFrame]:
     """The rows of one split of a bounded source."""
-    from dataflare_fast import _core
-
-    batches: Iterator[Any] = _core.read_split(*_description(source), split)
+    batches: Iterator[Any] = _core().read_split(*_description(source), split)
     for batch in batches:
         yield pl.DataFrame(batch).cast(source.schema)
+
+
+def _core() -> Any:
+    # Late, so that describing a source needs no compiled module.
+    return importlib.import_module("dataflare_fast._core")
 
 
 def _description(source: Source) -> tuple[str, str, str]:

@@ -1,0 +1,156 @@
+"""Leaves of Polars' plan -> Source nodes, and nodes for the words of `.stream`.
+
+A leaf that occurs several times, in one frame or in several of a job, is one node; it reads the columns that
+all its users need. Not here: what stands above leaves (`nodes.py`).
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from dataflare_fast.planner.building import Building
+from dataflare_fast.planner.frames import Frame
+from dataflare_fast.planner.schema import Json
+from dataflare_fast.planner.visitor.plan import (
+    DataFrameScanIR,
+    FileScanIR,
+    LeafIR,
+    PlanIR,
+    read_plan,
+)
+from dataflare_fast.sources.batches import Batches
+from dataflare_fast.sources.leaf import Leaf, Source
+from dataflare_fast.words.marks import Errors
+from dataflare_fast.words.native import Native
+from dataflare_fast.words.watermark import Late, Watermark
+from dataflare_fast.words.word import Word
+
+__all__ = ["Demand", "file_frame", "memory_frame", "source_frame", "survey"]
+
+
+@dataclass(slots=True)
+class Demand:
+    """What the users of a leaf need of it."""
+
+    columns: set[str] = field(default_factory=set)
+    below: PlanIR | None = None
+    """The plan of the frame below a word, with those columns."""
+
+
+def survey(roots: Sequence[PlanIR]) -> dict[Leaf, Demand]:
+    """Finds all leaves of a job and the columns that they must give.
+
+    A word stands above leaves that are older than itself: taking the youngest first means that all users of a
+    leaf are known when its turn comes.
+    """
+    demands: dict[Leaf, Demand] = {}
+    waiting: list[tuple[int, int, Leaf]] = []
+    order = itertools.count()
+
+    def need(leaf: Leaf, columns: Sequence[str]) -> None:
+        if leaf not in demands:
+            demands[leaf] = Demand()
+            heapq.heappush(waiting, (-leaf.serial, next(order), leaf))
+        demands[leaf].columns.update(columns)
+
+    def look(plan: PlanIR) -> None:
+        for one in plan.walk():
+            if isinstance(one, LeafIR) and isinstance(one.source, Leaf):
+                need(one.source, one.schema.names())
+
+    for root in roots:
+        look(root)
+    while waiting:
+        leaf = heapq.heappop(waiting)[2]
+        demand = demands[leaf]
+        if isinstance(leaf, Late):
+            need(leaf.watermark, list(demand.columns))
+        elif isinstance(leaf, Word):
+            demand.below = read_plan(_narrowed(leaf, demand))
+            look(demand.below)
+        elif not demand.columns:
+            # A batch needs a column to have a height.
+            demand.columns.update(leaf.schema.names()[:1])
+    return demands
+
+
+def _narrowed(word: Word, demand: Demand) -> pl.LazyFrame:
+    """The frame below a word with the columns that are needed."""
+    if isinstance(word, Native | Errors):
+        return word.upstream
+    if isinstance(word, Watermark):
+        demand.columns.add(word.column)
+    names = [name for name in word.schema if name in demand.columns] or word.schema.names()[:1]
+    demand.columns.update(names)
+    return word.upstream if len(names) == len(word.schema) else word.upstream.select(names)
+
+
+def source_frame(building: Building, source: Source, demand: Demand) -> Frame:
+    """One of our sources."""
+    schema = pl.Schema({name: dtype for name, dtype in source.schema.items() if name in demand.columns})
+    options: dict[str, Any] = source.options()
+    if source.carried is not None:
+        options["object"] = building.graph.object(source.carried)
+    return _source(
+        building,
+        source.connector,
+        options,
+        schema,
+        bounded=source.bounded,
+        replayable=source.replayable,
+        single_split=source.single_split,
+    )
+
+
+def memory_frame(building: Building, ir: DataFrameScanIR) -> Frame:
+    """A `DataFrame` of the user's: one split."""
+    frame = ir.frame.select(ir.schema.names())
+    options = {"object": building.graph.object(Batches([[frame]], ir.schema))}
+    return _source(building, "batches", options, ir.schema, bounded=True, replayable=True, single_split=True)
+
+
+def file_frame(building: Building, ir: FileScanIR) -> Frame:
+    """`pl.scan_parquet`, `scan_ndjson`, `scan_csv`: one split, files in path order."""
+    part = f"scan_{ir.format}({', '.join(ir.paths[:1])})"
+    if ir.format not in ("parquet", "ndjson", "csv"):
+        building.refusals.add(
+            part,
+            f"Polars' own scan of {ir.format} cannot be followed batch by batch",
+            f"dff.scan_parquet, or dff.from_batches(pl.read_{ir.format}(...)) if it fits into memory",
+        )
+        return building.nothing(ir.schema)
+    if ir.reader.get("decryption_properties"):
+        building.refusals.add(part, "encrypted Parquet arrives in a later release", "a decrypted copy")
+    for special in ir.special:
+        building.refusals.add(part, f"{special} arrive in a later release", f"the scan without {special}")
+    options: dict[str, Json] = {
+        "paths": list(ir.paths),
+        "row_index": None if ir.row_index is None else {"name": ir.row_index[0], "offset": ir.row_index[1]},
+        "path_column": ir.path_column,
+        "polars": None if ir.format == "parquet" else ir.reader,
+    }
+    frame = _source(building, ir.format, options, ir.schema, bounded=True, replayable=True, single_split=True)
+    if ir.slice is not None:
+        frame = building.head(frame, *ir.slice, any_rows=False)
+    return frame if ir.predicate is None else building.filter(frame, ir.predicate.expr)
+
+
+def _source(
+    building: Building,
+    connector: str,
+    options: dict[str, Any],
+    schema: pl.Schema,
+    *,
+    bounded: bool,
+    replayable: bool,
+    single_split: bool,
+) -> Frame:
+    fields = {"connector": connector, "options": options, "bounded": bounded, "replayable": replayable}
+    node = building.graph.add("source", [], schema, fields=fields)
+    return Frame(node=node, schema=schema, endless=not bounded, single_split=single_split)

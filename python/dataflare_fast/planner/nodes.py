@@ -1,0 +1,357 @@
+"""Nodes of Polars' plan -> nodes of ours, from the sinks down to the sources.
+
+Refusals are noted and planning goes on, so that the user sees all of them. Not here: groups (`groups.py`),
+leaves (`leaves.py`), sinks (`sinks.py`), single expressions. Called by `plan.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+import polars as pl
+
+from dataflare_fast.planner.building import Building, EmitRequest, columns_of
+from dataflare_fast.planner.event_time import sources_of
+from dataflare_fast.planner.frames import Frame
+from dataflare_fast.planner.groups import group_by, is_aggregation, select_aggregates
+from dataflare_fast.planner.leaves import Demand, file_frame, memory_frame, source_frame
+from dataflare_fast.planner.schema import Json
+from dataflare_fast.planner.visitor.expressions import ColumnNode, FunctionNode
+from dataflare_fast.planner.visitor.plan import (
+    CacheIR,
+    DataFrameScanIR,
+    FileScanIR,
+    FilterIR,
+    FunctionIR,
+    GroupByIR,
+    HStackIR,
+    LeafIR,
+    Named,
+    OtherIR,
+    PlanIR,
+    ProjectionIR,
+    SelectIR,
+    SliceIR,
+    SortIR,
+    UnionIR,
+)
+from dataflare_fast.planner.words import WordPlanner
+from dataflare_fast.sources.leaf import Leaf, Source
+from dataflare_fast.words.word import Word
+
+__all__ = ["NodePlanner"]
+
+# Nodes that no release runs yet: what users call them, why, and what works instead.
+_REFUSED: Final[Mapping[str, tuple[str, str, str]]] = {
+    "Join": (
+        "join",
+        "joins arrive in a later release",
+        "group_by over a concat of both inputs, or a join of the results where they are read",
+    ),
+    "Distinct": (
+        "unique",
+        "unique arrives in a later release",
+        "group_by(subset) with first() of the other columns, or without aggregates",
+    ),
+    "HConcat": (
+        "concat(how='horizontal')",
+        "rows that stand side by side by chance have no meaning in a stream",
+        "with_columns on one frame",
+    ),
+    "MergeSorted": (
+        "merge_sorted",
+        "merge_sorted arrives in a later release",
+        "concat and one .stream.with_watermark above it",
+    ),
+    "Reduce": ("a horizontal reduction of frames", "it needs whole frames", "expressions on one frame"),
+    "function": (
+        "map_batches, map_groups or a rename function",
+        "the engine cannot see into a Python function",
+        ".stream.map_native, or expressions",
+    ),
+    "explode": (
+        "explode",
+        "explode arrives in a later release",
+        "list functions on the column, such as list.sum()",
+    ),
+    "unpivot": ("unpivot", "unpivot arrives in a later release", "concat of one select for each column"),
+    "row_index": (
+        "with_row_index",
+        "rows of a stream with several splits have no common number",
+        "a column of the source, such as Kafka's offset",
+    ),
+    "python scan": (
+        "a leaf of register_io_source or pl.defer",
+        "the engine does not know its splits and offsets",
+        "dff.scan_source(source), or dff.from_batches(frames)",
+    ),
+}
+
+
+class NodePlanner:
+    """Plans the nodes of one job.
+
+    Args:
+        building: the plan so far.
+        demands: what `leaves.survey` found.
+    """
+
+    def __init__(self, building: Building, demands: Mapping[Leaf, Demand]) -> None:
+        self._building = building
+        self._demands = demands
+        self._parts: dict[tuple[int, int | None], Frame] = {}
+        self._leaves: dict[tuple[Leaf, int | None], Frame] = {}
+        self._words = WordPlanner(building, self)
+
+    def frame(self, ir: PlanIR, emit: EmitRequest | None = None, *, last: bool = False) -> Frame:
+        """Plans a node and all below it.
+
+        Args:
+            ir: the node.
+            emit: the user's `emit(...)` above, until a stateful operator takes it.
+            last: nothing but the sink stands above.
+        """
+        building = self._building
+        match ir:
+            case LeafIR():
+                return self._leaf(ir, emit, last)
+            case DataFrameScanIR():
+                return memory_frame(building, ir)
+            case FileScanIR():
+                return file_frame(building, ir)
+            case CacheIR():
+                return self._part(ir, emit)
+            case FilterIR():
+                return building.filter(self.frame(ir.inputs[0], emit), ir.predicate.expr)
+            case SelectIR():
+                return self._select(ir, emit, last)
+            case HStackIR():
+                return self._with_columns(ir, emit, last)
+            case ProjectionIR():
+                return building.columns(self.frame(ir.inputs[0], emit, last=last), ir.schema.names())
+            case GroupByIR():
+                return group_by(building, self.frame(ir.inputs[0]), ir, emit, last=last)
+            case SortIR():
+                return self._sort(ir, emit)
+            case SliceIR():
+                return self._slice(ir, emit, last)
+            case UnionIR():
+                return self._union(ir, last)
+            case FunctionIR():
+                return self._function(ir, emit)
+            case OtherIR():
+                return self._refused(ir, ir.name, ir.detail)
+            case _:
+                return self._refused(ir, type(ir).__name__, "a sink below another node")
+
+    def leaf(self, leaf: Leaf, emit: EmitRequest | None = None) -> Frame:
+        """Plans a leaf, once for each way of emitting."""
+        known = (leaf, None if emit is None else id(emit))
+        if known not in self._leaves:
+            self._leaves[known] = self._new_leaf(leaf, emit)
+        return self._leaves[known]
+
+    def below(self, word: Word) -> PlanIR:
+        """The plan of the frame below a word."""
+        plan = self._demands[word].below
+        assert plan is not None, "survey reads the plan below every word"
+        return plan
+
+    def _new_leaf(self, leaf: Leaf, emit: EmitRequest | None) -> Frame:
+        if isinstance(leaf, Source):
+            return source_frame(self._building, leaf, self._demands[leaf])
+        return self._words.frame(leaf, emit)
+
+    def _leaf(self, ir: LeafIR, emit: EmitRequest | None, last: bool) -> Frame:
+        if not isinstance(ir.source, Leaf):
+            return self._refused(ir, "python scan", getattr(ir.source, "__qualname__", ""))
+        frame = self.leaf(ir.source, emit)
+        if ir.rows is not None:
+            frame = self._building.head(frame, 0, ir.rows, any_rows=last)
+        if ir.predicate is not None:
+            frame = self._building.filter(frame, ir.predicate.expr)
+        return self._building.columns(frame, ir.schema.names())
+
+    def _part(self, ir: CacheIR, emit: EmitRequest | None) -> Frame:
+        known = (ir.id, None if emit is None else id(emit))
+        if known not in self._parts:
+            self._parts[known] = self.frame(ir.inputs[0], emit)
+        return self._parts[known]
+
+    def _select(self, ir: SelectIR, emit: EmitRequest | None, last: bool) -> Frame:
+        if is_aggregation(ir.exprs):
+            return select_aggregates(self._building, self.frame(ir.inputs[0]), ir.exprs, ir.schema, emit)
+        if not any(isinstance(node, ColumnNode) for one in ir.exprs for node in one.expr.walk()):
+            self._building.refusals.add(
+                f"select of constants ({', '.join(one.name for one in ir.exprs)})",
+                "Polars gives one row for it, whatever the input is",
+                "with_columns, or pl.LazyFrame({...})",
+            )
+        return self._building.project(self.frame(ir.inputs[0], emit, last=last), ir.exprs, ir.schema)
+
+    def _with_columns(self, ir: HStackIR, emit: EmitRequest | None, last: bool) -> Frame:
+        frame = self.frame(ir.inputs[0], emit, last=last)
+        new = {one.name: one for one in ir.exprs}
+        old = {one.name: one for one in columns_of(frame.schema)}
+        exprs = [new.get(name) or old[name] for name in ir.schema]
+        return self._building.project(frame, exprs, ir.schema)
+
+    def _sort(self, ir: SortIR, emit: EmitRequest | None) -> Frame:
+        building = self._building
+        frame = self.frame(ir.inputs[0], emit)
+        text = ", ".join(f"'{one.name}'" if isinstance(one, ColumnNode) else "an expression" for one in ir.by)
+        is_by_time = (
+            len(ir.by) == 1
+            and isinstance(ir.by[0], ColumnNode)
+            and ir.by[0].name == frame.event_time
+            and not ir.descending[0]
+        )
+        if frame.endless and is_by_time and frame.order == "logical":
+            # Logical order is event-time order already.
+            return frame if ir.slice is None else building.head(frame, *ir.slice, any_rows=False)
+        if frame.endless:
+            building.refusals.add(
+                f"sort({text})",
+                "the input is endless, so the smallest row may always be still to come",
+                "sort by the event time alone, or sort where the result is read",
+            )
+        if ir.slice is not None and ir.slice[0] < 0:
+            building.refusals.add(
+                f"tail({ir.slice[1]}) of sort({text})",
+                "it needs the whole input again, from the end",
+                f"sort({text}, descending=True).head({ir.slice[1]})",
+            )
+        return self._sorted(ir, frame)
+
+    def _sorted(self, ir: SortIR, frame: Frame) -> Frame:
+        building = self._building
+        names, computed = [], columns_of(frame.schema)
+        for number, key in enumerate(ir.by):
+            names.append(key.name if isinstance(key, ColumnNode) else f"\0sort{number}")
+            if not isinstance(key, ColumnNode):
+                computed.append(Named(names[-1], key))
+        typed = pl.Schema({one.name: one.expr.dtype for one in computed})
+        below = building.project(frame, computed, typed)
+        keys = zip(names, ir.descending, ir.nulls_last, strict=True)
+        fields: dict[str, Json] = {
+            "by": [{"column": name, "descending": down, "nulls_last": last} for name, down, last in keys],
+            "slice": None if ir.slice is None else [max(part, 0) for part in ir.slice],
+        }
+        node = building.graph.add(
+            "sort", [below.node], below.schema, event_time=below.event_time, fields=fields
+        )
+        above = replace(below, node=node, order="sorted", positioned=False)
+        return building.columns(above, frame.schema.names())
+
+    def _slice(self, ir: SliceIR, emit: EmitRequest | None, last: bool) -> Frame:
+        if ir.offset < 0:
+            return self._refused(
+                ir,
+                f"tail({ir.rows})",
+                "",
+                (
+                    "the last rows are known only when the input has ended",
+                    "sort(..., descending=True).head(n)",
+                ),
+            )
+        frame = self.frame(ir.inputs[0], emit)
+        if frame.order == "sorted":
+            return self._slice_of_sorted(ir, frame)
+        return self._building.head(frame, ir.offset, ir.rows, any_rows=last)
+
+    def _slice_of_sorted(self, ir: SliceIR, frame: Frame) -> Frame:
+        node = self._building.graph.add(
+            "head",
+            [frame.node],
+            frame.schema,
+            event_time=frame.event_time,
+            fields={"offset": ir.offset, "rows": 2**63 - 1 if ir.rows is None else ir.rows},
+        )
+        return replace(frame, node=node)
+
+    def _union(self, ir: UnionIR, last: bool) -> Frame:
+        building = self._building
+        frames = [building.columns(self.frame(one), ir.schema.names()) for one in ir.inputs]
+        if any(frame.upsert_key is not None for frame in frames):
+            building.refusals.add(
+                "concat of changing frames",
+                "rows of different inputs could not be told apart",
+                'windows with .stream.emit("close") below, or one group_by above the concat',
+            )
+        times = {frame.event_time for frame in frames}
+        event_time = times.pop() if len(times) == 1 else None
+        watermarked = any(frame.event_time is not None for frame in frames)
+        lost = watermarked and event_time is None
+        ends = "not all inputs of the concat have the same event time" if lost else None
+        derived = {
+            name: expr
+            for name, expr in (sources_of(frames[0]).items() if event_time else ())
+            if name != event_time and all(frame.derived.get(name) == expr for frame in frames)
+        }
+        node = building.graph.add(
+            "union",
+            self._distinct(frames),
+            ir.schema,
+            event_time=event_time,
+            event_time_ends=ends,
+        )
+        ordered = not watermarked and all(frame.order == "logical" for frame in frames)
+        frame = Frame(
+            node=node,
+            schema=ir.schema,
+            endless=any(one.endless for one in frames),
+            event_time=event_time,
+            derived=derived,
+            ended=None if event_time else ends or next((one.ended for one in frames if one.ended), None),
+            order="logical" if ordered else "none",
+            positioned=all(one.positioned for one in frames),
+        )
+        return frame if ir.slice is None else building.head(frame, *ir.slice, any_rows=last)
+
+    def _distinct(self, frames: list[Frame]) -> list[int]:
+        """A node that is read again is read through a projection: edges of a plan are distinct."""
+        nodes: list[int] = []
+        for frame in frames:
+            node = frame.node
+            if node in nodes:
+                exprs = [{"name": name, "expr": {"kind": "column", "name": name}} for name in frame.schema]
+                node = self._building.graph.add(
+                    "project",
+                    [node],
+                    frame.schema,
+                    event_time=frame.event_time,
+                    fields={"exprs": exprs},
+                    shared=False,
+                )
+            nodes.append(node)
+        return nodes
+
+    def _function(self, ir: FunctionIR, emit: EmitRequest | None) -> Frame:
+        if ir.name in ("hint_sorted", "rechunk"):
+            return self.frame(ir.inputs[0], emit)
+        if ir.name != "unnest":
+            return self._refused(ir, ir.name, str(ir.parameters))
+        frame = self.frame(ir.inputs[0], emit)
+        columns, separator = ir.parameters[0], ir.parameters[1] if len(ir.parameters) > 1 else None
+        exprs: list[Named] = []
+        for one in columns_of(frame.schema):
+            dtype = one.expr.dtype
+            if one.name not in columns or not isinstance(dtype, pl.Struct):
+                exprs.append(one)
+                continue
+            for inner in dtype.to_schema():
+                name = inner if separator is None else f"{one.name}{separator}{inner}"
+                field = FunctionNode(ir.schema[name], "struct.field", (one.expr,), {"name": inner})
+                exprs.append(Named(name, field))
+        return self._building.project(frame, exprs, ir.schema)
+
+    def _refused(self, ir: PlanIR, name: str, detail: str, words: tuple[str, str] | None = None) -> Frame:
+        """Notes a node that does not run; what stands below is looked at too."""
+        unknown = (name, f"it is not known to the engine ({detail})", "an expression or group_by that is")
+        part, reason, rewrite = (name, *words) if words else _REFUSED.get(name, unknown)
+        self._building.refusals.add(part, reason, rewrite)
+        for one in ir.inputs:
+            self.frame(one)
+        return self._building.nothing(ir.schema)

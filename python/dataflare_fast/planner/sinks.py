@@ -1,0 +1,215 @@
+"""Where the results of a job go -> Sink nodes, and what kind of frame each sink takes.
+
+An append sink takes final rows only; a single file takes bounded frames only. Not here: the writers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import polars as pl
+
+from dataflare_fast.planner.building import Building
+from dataflare_fast.planner.frames import Frame
+from dataflare_fast.planner.visitor.plan import LeafIR, PlanIR, SinkIR
+from dataflare_fast.words.sink import SinkWord
+
+__all__ = ["Output", "batches_output", "collect_output", "sink_node", "sink_output"]
+
+_FORMATS: Final = {"Parquet": "parquet", "NDJson": "ndjson", "Csv": "csv", "Ipc": "ipc"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """A frame and where it goes.
+
+    Args:
+        frame: what the user wrote; for a lazy sink, the sink.
+        connector: the writer's name; None: the frame is a lazy sink that says it itself.
+        options: of the sink node, without `object`.
+        maintain_order: rows must arrive in logical order.
+        carried: the Python object that the engine calls, if any.
+    """
+
+    frame: pl.LazyFrame
+    connector: str | None
+    options: dict[str, Any] = field(default_factory=dict)
+    maintain_order: bool = False
+    carried: object | None = None
+
+
+def collect_output(frame: pl.LazyFrame, *, maintain_order: bool = True) -> Output:
+    """All rows, given back to the caller."""
+    return Output(frame=frame, connector="collect", maintain_order=maintain_order)
+
+
+def batches_output(
+    frame: pl.LazyFrame,
+    function: Callable[[pl.DataFrame], bool | None],
+    *,
+    chunk_rows: int | None = None,
+    maintain_order: bool = True,
+) -> Output:
+    """`sink_batches`: a Python function that gets each batch."""
+    options = {"chunk_rows": chunk_rows}
+    return Output(
+        frame=frame, connector="batches", options=options, maintain_order=maintain_order, carried=function
+    )
+
+
+def sink_output(frame: pl.LazyFrame) -> Output:
+    """A lazy sink: `lf.sink_parquet(..., lazy=True)`, `lf.stream.sink_kafka(...)`."""
+    return Output(frame=frame, connector=None)
+
+
+def sink_node(building: Building, output: Output, ir: PlanIR, plan: Callable[[PlanIR, bool], Frame]) -> Frame:
+    """Plans an output and all below it.
+
+    Args:
+        building: the plan so far.
+        output: what the user wants.
+        ir: its plan.
+        plan: plans a frame below a sink; the second argument says that any rows will do for a `head` right
+            there.
+    """
+    if isinstance(ir, LeafIR) and isinstance(ir.source, SinkWord):
+        word = ir.source
+        frame = plan(ir, False)
+        return _sink(
+            building,
+            frame,
+            word.connector,
+            word.options,
+            carried=word.carried,
+            key=word.key,
+            maintain_order=False,
+        )
+    if isinstance(ir, SinkIR):
+        return _file_sink(building, ir, plan)
+    if output.connector is None:
+        building.refusals.add(
+            "a frame that is no sink",
+            "start() runs sinks: a frame alone does not say where its rows go",
+            "sink_parquet('out/', lazy=True), or another sink_* with lazy=True",
+        )
+        return building.nothing(ir.schema)
+    frame = plan(ir, True)
+    if output.connector == "collect" and frame.endless:
+        building.refusals.add(
+            "collect of an endless frame",
+            "it would never come back",
+            ".head(n) before collect; or a bounded source (events=, end='latest'); or a sink: "
+            "sink_parquet('out/'), sink_batches(fn)",
+        )
+        return building.nothing(ir.schema)
+    return _sink(
+        building,
+        frame,
+        output.connector,
+        output.options,
+        carried=output.carried,
+        key=None,
+        maintain_order=output.maintain_order,
+    )
+
+
+def _file_sink(building: Building, ir: SinkIR, plan: Callable[[PlanIR, bool], Frame]) -> Frame:
+    frame = plan(ir.inputs[0], False)
+    kind, payload = next(iter(ir.payload.items()))
+    target = payload.get("target") or payload.get("base_path") if isinstance(payload, dict) else None
+    path = target.get("inner") if isinstance(target, dict) else None
+    if kind not in ("File", "Partitioned") or not isinstance(path, str):
+        building.refusals.add(
+            f"a sink of kind {kind}",
+            "the engine writes to paths",
+            "a path as text, or sink_batches(fn) for anything else",
+        )
+        return building.nothing(ir.schema)
+    name, settings = next(iter(payload["file_format"].items()))
+    connector = _FORMATS.get(name)
+    if connector is None:
+        building.refusals.add(f"a sink of format {name}", "the engine has no writer for it", "sink_parquet")
+        return building.nothing(ir.schema)
+    arguments = payload["unified_sink_args"]
+    options: dict[str, Any] = {
+        "path": path,
+        "layout": "hive" if kind == "Partitioned" else "folder" if path.endswith("/") else "file",
+        "keys": _hive_keys(building, payload) if kind == "Partitioned" else [],
+        "mkdir": bool(arguments["mkdir"]),
+        "format": settings,
+    }
+    if options["layout"] == "file" and frame.endless:
+        building.refusals.add(
+            f"{connector} file '{path}' of an endless frame",
+            "a single file is published when its input has ended",
+            f"a folder of parts: '{path.removesuffix('.' + connector)}/'",
+        )
+    in_order = options["layout"] == "file" and bool(arguments["maintain_order"])
+    return _sink(building, frame, connector, options, carried=None, key=None, maintain_order=in_order)
+
+
+def _hive_keys(building: Building, payload: dict[str, Any]) -> list[str]:
+    keyed = payload["partition_strategy"].get("Keyed")
+    if keyed is None:
+        building.refusals.add(
+            "PartitionBy without key=",
+            "files of a stream roll over by size and time",
+            "PartitionBy(path, key=...)",
+        )
+        return []
+    return [key["output_name"]["Alias"] for key in keyed["keys"] if "Alias" in key["output_name"]]
+
+
+def _sink(
+    building: Building,
+    frame: Frame,
+    connector: str,
+    options: dict[str, Any],
+    *,
+    carried: object | None,
+    key: tuple[str, ...] | None,
+    maintain_order: bool,
+) -> Frame:
+    _refuse_changes(building, frame, connector, key)
+    options = dict(options)
+    if carried is not None:
+        options["object"] = building.graph.object(carried)
+    node = building.graph.add(
+        "sink",
+        [frame.node],
+        frame.schema,
+        event_time=frame.event_time,
+        fields={"connector": connector, "options": options, "maintain_order": maintain_order},
+        shared=False,
+    )
+    if frame.name is not None:
+        building.graph.nodes[node]["name"] = frame.name
+    return Frame(node=node, schema=frame.schema, endless=frame.endless)
+
+
+def _refuse_changes(building: Building, frame: Frame, connector: str, key: tuple[str, ...] | None) -> None:
+    """A changing frame needs a sink that replaces rows by key, or shows changes because the user said so."""
+    if frame.upsert_key is None:
+        return
+    columns = ", ".join(f"'{name}'" for name in frame.upsert_key)
+    if connector in ("collect", "batches") and frame.update_written:
+        return
+    if key is not None and set(key) == set(frame.upsert_key):
+        return
+    if connector == "console":
+        return
+    kafka = f"; or .stream.sink_kafka(..., key=[{columns}])" if columns else ""
+    fix = (
+        "with_watermark(...) and a window or time key, so that results become final; or .stream.emit"
+        f'("update") with sink_batches(fn), whose batches then have a column _change{kafka}'
+    )
+    building.refusals.add(
+        f"{connector} sink of a changing frame ("
+        + (f"one row for each {columns})" if columns else "one row)"),
+        "the input is endless and its groups never close, so rows would have to be replaced"
+        if frame.endless
+        else "emit('update') gives rows that replace earlier ones, and this sink only appends",
+        fix,
+    )

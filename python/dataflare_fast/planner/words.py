@@ -1,0 +1,174 @@
+"""Words of `.stream` -> nodes and settings of nodes.
+
+Not here: what they mean in plain Polars (`dataflare_fast/words`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from dataflare_fast.errors import InternalError
+from dataflare_fast.planner.building import Building, EmitRequest
+from dataflare_fast.planner.frames import Frame
+from dataflare_fast.planner.visitor.plan import LeafIR, PlanIR
+from dataflare_fast.sources.leaf import Leaf
+from dataflare_fast.words.marks import Emit, Errors, Name
+from dataflare_fast.words.native import Native
+from dataflare_fast.words.watermark import Late, Watermark
+from dataflare_fast.words.word import Word
+
+if TYPE_CHECKING:
+    from dataflare_fast.planner.nodes import NodePlanner
+
+__all__ = ["WordPlanner"]
+
+_STATEFUL = ("aggregate", "head", "sort")
+
+
+class WordPlanner:
+    """Plans the words of one job."""
+
+    def __init__(self, building: Building, nodes: NodePlanner) -> None:
+        self._building = building
+        self._nodes = nodes
+
+    def frame(self, word: Leaf, emit: EmitRequest | None) -> Frame:
+        """Plans a word and all below it."""
+        match word:
+            case Watermark():
+                return self._watermark(word)
+            case Late():
+                return self._late(word)
+            case Errors():
+                return self._errors(word)
+            case Native():
+                return self._native(word)
+            case Emit():
+                return self._emit(word, emit)
+            case Name():
+                return self._name(word, emit)
+            case _:
+                raise InternalError(f"the planner does not know the leaf {type(word).__name__}")
+
+    def _watermark(self, word: Watermark) -> Frame:
+        building = self._building
+        plan = self._nodes.below(word)
+        below = self._nodes.frame(plan)
+        part = f"with_watermark('{word.column}')"
+        if not below.positioned:
+            building.refusals.add(
+                part,
+                "the rows below (of groups or a sort) have no place in a split, so none is behind another",
+                "with_watermark on the source; the event time follows through windows",
+            )
+        repeated = [leaf.title for leaf, times in Counter(self._sources_below(plan)).items() if times > 1]
+        for title in repeated:
+            building.refusals.add(
+                f"{part} above a concat that reads {title} twice",
+                "a row would have two places in one split",
+                "with_watermark on the source, then concat",
+            )
+        node = building.graph.add(
+            "watermark",
+            [below.node],
+            below.schema,
+            event_time=word.column,
+            fields={
+                "column": word.column,
+                "delay": word.delay,
+                "idle_ns": word.idle_ns,
+                "ahead": word.ahead,
+            },
+        )
+        return replace(below, node=node, event_time=word.column, derived={}, ended=None, order="logical")
+
+    def _late(self, word: Late) -> Frame:
+        frame = self._nodes.leaf(word.watermark)
+        ends = "late rows are behind the watermark"
+        node = self._building.graph.add("late", [frame.node], frame.schema, event_time_ends=ends)
+        return replace(frame, node=node, event_time=None, ended=ends)
+
+    def _errors(self, word: Errors) -> Frame:
+        frame = self._nodes.frame(self._nodes.below(word))
+        ends = "rows with errors have no event time"
+        node = self._building.graph.add("errors", [frame.node], word.schema, event_time_ends=ends)
+        return Frame(
+            node=node, schema=word.schema, endless=frame.endless, ended=ends, order="none", positioned=False
+        )
+
+    def _native(self, word: Native) -> Frame:
+        frame = self._nodes.frame(self._nodes.below(word))
+        self._refuse_change(frame, "map_native")
+        ends = "map_native may change any column"
+        node = self._building.graph.add(
+            "native",
+            [frame.node],
+            word.schema,
+            event_time_ends=ends if frame.event_time else None,
+            fields={"function": self._building.graph.object(word.function), "text": word.text},
+        )
+        return replace(
+            frame,
+            node=node,
+            schema=word.schema,
+            event_time=None,
+            derived={},
+            ended=ends if frame.event_time else frame.ended,
+        )
+
+    def _emit(self, word: Emit, above: EmitRequest | None) -> Frame:
+        if above is not None:
+            above.taken = True
+            self._building.refusals.add(
+                f'emit("{above.mode}") above emit("{word.mode}")',
+                "both act on the same operator",
+                "one of them",
+            )
+        request = EmitRequest(word.mode, word.every_ns)
+        frame = self._nodes.frame(self._nodes.below(word), request)
+        if not request.taken:
+            self._building.refusals.add(
+                f'emit("{word.mode}")', "no group_by stands right below", "emit right after .agg(...)"
+            )
+        return frame
+
+    def _name(self, word: Name, emit: EmitRequest | None) -> Frame:
+        frame = self._nodes.frame(self._nodes.below(word), emit)
+        nodes = self._building.graph.nodes
+        number = frame.node
+        while nodes[number]["operator"] not in _STATEFUL and len(nodes[number]["inputs"]) == 1:
+            number = nodes[number]["inputs"][0]
+        found = nodes[number]
+        part = f'name("{word.text}")'
+        if found["operator"] not in _STATEFUL:
+            # Nothing below keeps state: the name is that of the sink above.
+            return replace(frame, name=word.text)
+        if found.get("name", word.text) != word.text:
+            self._building.refusals.add(part, f'the operator below is named "{found["name"]}"', "one name")
+        if any(one.get("name") == word.text and one is not found for one in nodes):
+            self._building.refusals.add(
+                part, "another operator has this name", "a name that is unique in the job"
+            )
+        found["name"] = word.text
+        return frame
+
+    def _sources_below(self, plan: PlanIR) -> Iterator[Leaf]:
+        """The sources of a frame, once for each time they occur."""
+        for one in plan.walk():
+            if not isinstance(one, LeafIR) or not isinstance(one.source, Leaf):
+                continue
+            if isinstance(one.source, Word):
+                yield from self._sources_below(self._nodes.below(one.source))
+            else:
+                yield one.source
+
+    def _refuse_change(self, frame: Frame, part: str) -> None:
+        if frame.upsert_key is not None:
+            self._building.refusals.add(
+                f"{part} above a changing frame",
+                "the columns that tell its rows apart could change",
+                f"{part} below the group_by",
+            )

@@ -1,0 +1,197 @@
+"""Which nodes a frame becomes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from dataflare_fast.errors import CallError, UnsupportedQuery
+from dataflare_fast.planner.plan import plan
+from dataflare_fast.planner.sinks import batches_output, collect_output, sink_output
+from dataflare_fast.sources.batches import Batches, from_batches
+from dataflare_fast.sources.nexmark import nexmark
+
+from .planning import column, into_folder, nodes, only, operators, planned, refusals
+
+BIDS = nexmark(events=100).bid
+ENDLESS = nexmark().bid
+WATERMARKED = ENDLESS.stream.with_watermark("ts", delay="4s")
+
+
+def test_frame_in_memory_is_a_source_of_one_split() -> None:
+    job = planned(pl.LazyFrame({"a": [1, 2]}).filter(pl.col("a") > 1))
+    source = json.loads(job.json)["nodes"][0]
+    assert source["connector"] == "batches"
+    assert source["bounded"] is True
+    carried = job.objects[source["options"]["object"]]
+    assert isinstance(carried, Batches)
+    assert [frame.to_dict(as_series=False) for frame in carried.splits[0]] == [{"a": [1, 2]}]
+
+
+def test_filter_and_select_are_filter_and_project() -> None:
+    lf = from_batches(pl.DataFrame({"a": [1], "b": [2]}))
+    found = nodes(lf.filter(pl.col("a") > 0).select(c=pl.col("a") + pl.col("b")))
+    assert [node["operator"] for node in found] == ["source", "filter", "project", "sink"]
+    assert found[2]["exprs"] == [
+        {"name": "c", "expr": {"kind": "binary", "op": "add", "left": column("a"), "right": column("b")}}
+    ]
+    assert found[3]["schema"] == [{"name": "c", "dtype": "int64"}]
+
+
+def test_source_reads_only_the_columns_that_are_needed() -> None:
+    (source, *_) = nodes(BIDS.filter(pl.col("price") > 0).select("auction"))
+    assert [field["name"] for field in source["schema"]] == ["auction", "price"]
+
+
+def test_source_of_two_frames_is_read_once() -> None:
+    found = nodes(BIDS.select("auction"), BIDS.select("price"))
+    assert [node["operator"] for node in found].count("source") == 1
+    assert [field["name"] for field in found[0]["schema"]] == ["auction", "price"]
+
+
+def test_equal_parts_are_one_node() -> None:
+    windows = WATERMARKED.group_by_dynamic("ts", every="10s").agg(pl.len())
+    found = operators(into_folder(windows), into_folder(windows.filter(pl.col("len") > 1)))
+    assert found.count("aggregate") == 1
+
+
+def test_source_read_twice_by_a_concat_has_two_edges() -> None:
+    found = nodes(pl.concat([BIDS, BIDS]))
+    (union,) = (node for node in found if node["operator"] == "union")
+    assert len(set(union["inputs"])) == 2
+
+
+def test_predicate_and_projection_of_a_leaf_stand_above_its_watermark() -> None:
+    found = nodes(into_folder(WATERMARKED.filter(pl.col("price") > 0).select("price")))
+    assert [node["operator"] for node in found] == ["source", "watermark", "filter", "project", "sink"]
+    assert [field["name"] for field in found[0]["schema"]] == ["price", "ts"]
+
+
+def test_head_stands_below_the_filter_that_polars_pushed_beside_it() -> None:
+    assert operators(BIDS.head(5).filter(pl.col("price") > 0)) == ["source", "head", "filter", "sink"]
+
+
+def test_sort_and_slice_are_one_node() -> None:
+    sort = only("sort", BIDS.sort("price", descending=True).slice(2, 3))
+    assert sort["by"] == [{"column": "price", "descending": True, "nulls_last": False}]
+    assert sort["slice"] == [2, 3]
+
+
+def test_sort_by_an_expression_computes_it_below_and_drops_it_above() -> None:
+    found = nodes(BIDS.select("price").sort(pl.col("price") % 10))
+    assert [node["operator"] for node in found] == ["source", "project", "sort", "project", "sink"]
+    assert [field["name"] for field in found[-1]["schema"]] == ["price"]
+
+
+def test_sort_by_event_time_of_an_endless_frame_is_its_logical_order() -> None:
+    assert operators(into_folder(WATERMARKED.sort("ts"))) == ["source", "watermark", "sink"]
+
+
+def test_unnest_is_a_projection() -> None:
+    lf = from_batches(pl.DataFrame({"s": [{"x": 1, "y": 2}], "z": [3]}))
+    assert [named["name"] for named in only("project", lf.unnest("s"))["exprs"]] == ["x", "y", "z"]
+
+
+@pytest.mark.parametrize("connector", ["parquet", "ndjson", "csv"])
+def test_files_are_read_in_path_order(tmp_path: Path, connector: str) -> None:
+    for name in ("b", "a"):
+        frame = pl.DataFrame({"n": [1, 2]})
+        getattr(frame, f"write_{connector}")(tmp_path / f"{name}.{connector}")
+    scan = getattr(pl, f"scan_{connector}")(tmp_path / f"*.{connector}")
+    source = only("source", scan.filter(pl.col("n") > 1))
+    assert source["connector"] == connector
+    assert [Path(path).name for path in source["options"]["paths"]] == [f"a.{connector}", f"b.{connector}"]
+    assert (source["options"]["polars"] is None) == (connector == "parquet")
+
+
+def test_lazy_sink_says_where_rows_go() -> None:
+    folder = only("sink", sink_output(BIDS.sink_parquet("out/", lazy=True, mkdir=True)))
+    assert folder["connector"] == "parquet"
+    assert (folder["options"]["path"], folder["options"]["layout"]) == ("out/", "folder")
+    assert folder["options"]["mkdir"] is True
+    single = only("sink", sink_output(BIDS.sink_ndjson("out.ndjson", lazy=True)))
+    assert (single["connector"], single["options"]["layout"]) == ("ndjson", "file")
+    assert single["maintain_order"] is True
+    hive = only("sink", sink_output(BIDS.sink_parquet(pl.PartitionBy("out/", key="auction"), lazy=True)))
+    assert (hive["options"]["layout"], hive["options"]["keys"]) == ("hive", ["auction"])
+
+
+def test_sink_of_ours_says_where_rows_go() -> None:
+    sink = only("sink", sink_output(BIDS.stream.sink_kafka("t", bootstrap_servers="h:1", key="auction")))
+    assert (sink["connector"], sink["options"]["topic"], sink["options"]["key"]) == (
+        "kafka",
+        "t",
+        ["auction"],
+    )
+
+
+def test_function_of_sink_batches_travels_beside_the_plan() -> None:
+    taken: list[pl.DataFrame] = []
+    job = planned(batches_output(BIDS, taken.append))
+    sink = json.loads(job.json)["nodes"][job.sinks[0]]
+    assert job.objects[sink["options"]["object"]] == taken.append
+
+
+def test_late_rows_come_from_their_watermark() -> None:
+    found = nodes(into_folder(WATERMARKED.select("price")), into_folder(WATERMARKED.stream.late()))
+    operators_found = [node["operator"] for node in found]
+    assert operators_found.count("watermark") == 1
+    late = next(node for node in found if node["operator"] == "late")
+    assert found[late["inputs"][0]]["operator"] == "watermark"
+
+
+def test_name_names_the_operator_that_keeps_state() -> None:
+    counts = WATERMARKED.group_by_dynamic("ts", every="10s").agg(n=pl.len() + 1).stream.name("counts")
+    assert only("aggregate", into_folder(counts))["name"] == "counts"
+    assert only("sink", into_folder(BIDS.stream.name("bids")))["name"] == "bids"
+
+
+def test_select_of_aggregates_is_a_group_without_keys() -> None:
+    group = only("aggregate", BIDS.select(pl.len(), pl.col("price").max()))
+    assert group["keys"] == []
+    assert [one["function"] for one in group["aggregates"]] == ["len", "max"]
+
+
+def test_key_that_hides_an_input_column_does_not_hide_it_from_aggregates() -> None:
+    lf = BIDS.group_by(pl.col("price") % 2).agg(pl.col("price").max().alias("highest"))
+    found = nodes(lf)
+    below = next(node for node in found if node["operator"] == "project")
+    (aggregate,) = next(node for node in found if node["operator"] == "aggregate")["aggregates"]
+    exprs = {named["name"]: named["expr"] for named in below["exprs"]}
+    assert exprs["price"]["op"] == "mod"
+    assert exprs[aggregate["column"]] == column("price")
+
+
+def test_types_that_the_engine_lacks_are_refused_by_column() -> None:
+    wide = from_batches(pl.DataFrame({"n": [1]}, schema={"n": pl.Int128}))
+    assert [refusal.part for refusal in refusals(wide)] == ["column 'n'"]
+
+
+def test_everything_that_cannot_run_is_named_at_once() -> None:
+    lf = BIDS.unique("auction").with_columns(pl.col("price") - pl.col("price").mean()).tail(3)
+    with pytest.raises(UnsupportedQuery) as caught:
+        planned(lf)
+    text = str(caught.value)
+    assert "tail(3)" in text
+    assert 'col("price").mean()' in text
+    assert "unique" in text
+    assert text.count("Instead: ") == 3
+
+
+def test_frame_that_is_no_sink_is_refused_by_start() -> None:
+    assert [one.part for one in refusals(sink_output(BIDS))] == ["a frame that is no sink"]
+
+
+def test_dead_letters_need_a_sink() -> None:
+    with pytest.raises(CallError, match="errors"):
+        plan([collect_output(BIDS)], on_error="dead_letter")
+    parsed = BIDS.with_columns(pl.col("channel").cast(pl.Int64))
+    plan([collect_output(parsed), collect_output(parsed.stream.errors())], on_error="dead_letter")
+
+
+def test_unknown_leaf_is_refused() -> None:
+    deferred = pl.defer(lambda: pl.DataFrame({"a": [1]}), schema={"a": pl.Int64})
+    assert [one.part for one in refusals(deferred)] == ["a leaf of register_io_source or pl.defer"]
