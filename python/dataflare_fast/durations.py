@@ -84,8 +84,9 @@ def duration_ticks(value: str | timedelta, dtype: pl.DataType, setting: str) -> 
 
 
 def _parts(value: str, setting: str) -> list[tuple[int, str]]:
-    found = [(int(count), unit) for count, unit in _PART.findall(value)] if isinstance(value, str) else []
-    if not found or "".join(f"{count}{unit}" for count, unit in _PART.findall(value)) != value:
+    written: list[tuple[str, str]] = _PART.findall(value)
+    found = [(int(count), unit) for count, unit in written]
+    if not found or "".join(f"{count}{unit}" for count, unit in written) != value:
         raise CallError(f"{setting}: expected a duration such as '4s' or '1h30m', got {value!r}")
     for _, unit in found:
         if unit in ("mo", "q", "y"):

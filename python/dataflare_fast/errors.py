@@ -77,7 +77,7 @@ class Refusal:
         return f"{self.part}: {self.reason}. Instead: {self.rewrite}"
 
 
-class UnsupportedQuery(CallError):
+class UnsupportedQuery(CallError):  # noqa: N818 - the name is the fact
     """The query cannot run incrementally.
 
     Args:

@@ -41,7 +41,7 @@ class ParquetSource(Source):
     def split_paths(self) -> Sequence[SplitPath]:
         return [(0,)]
 
-    def read_split(self, split: SplitPath) -> Iterator[pl.DataFrame]:  # noqa: ARG002 - there is one
+    def read_split(self, split: SplitPath) -> Iterator[pl.DataFrame]:
         self.refuse_if_endless()
         for path in files_below(self._path):
             yield pl.read_parquet(path).select(self.schema.names()).cast(self.schema)

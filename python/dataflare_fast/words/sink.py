@@ -71,6 +71,4 @@ class SinkWord(Word):
         return rows
 
     def read(self) -> Iterator[pl.DataFrame]:
-        raise CallError(
-            f"{self.title}: a lazy sink holds no rows; run it with dff.Engine().start(sink)"
-        )
+        raise CallError(f"{self.title}: a lazy sink holds no rows; run it with dff.Engine().start(sink)")

@@ -65,7 +65,7 @@ class Watermark(Word):
         time, furthest = _time_and_furthest_before(self.column)
         if not rows.select((time - furthest > self.ahead).any()).item():
             return rows
-        # Whether a row counts depends on which rows before it did, so this is a loop; it runs only where rows stand out.
+        # Whether a row counts depends on which rows before it did: a loop, run only where rows stand out.
         seen: int | None = None
         near = []
         for tick in rows.select(time).to_series().to_list():

@@ -1,4 +1,4 @@
-"""What the words share: a leaf that stands above another frame and can read it split by split in plain Polars.
+"""What the words share: a leaf above another frame, which it reads split by split in plain Polars.
 
 Not here: the plan (`planner/`). A split of a word is a split of the frame below.
 """
@@ -61,10 +61,7 @@ def collect_split(lf: pl.LazyFrame, split: SplitPath) -> pl.DataFrame:
 def top_leaf(lf: pl.LazyFrame) -> Leaf | None:
     """The leaf that a frame consists of, if nothing stands above it."""
     top = read_plan(lf)
-    if (
-        isinstance(top, LeafIR)
-        and isinstance(top.source, Leaf)
-        and top.predicate is top.rows is top.columns is None
-    ):
-        return top.source
-    return None
+    if not isinstance(top, LeafIR) or not isinstance(top.source, Leaf):
+        return None
+    is_bare = top.predicate is None and top.rows is None and top.columns is None
+    return top.source if is_bare else None
