@@ -1,16 +1,17 @@
-//! JSON objects to columns: arrow-json with a faster reading of times, which take a third of its time otherwise.
+//! JSON objects to columns and back: arrow-json with a faster reading of times, a third of its time otherwise.
 //!
-//! Called by the decoding of Kafka messages. Not here: where objects begin and end, and what happens to bad ones.
+//! Called by the Kafka connector and the console. Not here: where objects begin and end, what happens to bad ones.
 
 use arrow::array::types::{
     ArrowTimestampType, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
 };
-use arrow::array::{ArrayRef, PrimitiveBuilder};
+use arrow::array::{ArrayRef, PrimitiveBuilder, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::compute::kernels::cast_utils::string_to_datetime;
 use arrow::datatypes::{DataType, FieldRef, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
-use arrow_json::ReaderBuilder;
 use arrow_json::reader::{ArrayDecoder, Decoder, DecoderContext, DecoderFactory, Tape, TapeElement};
+use arrow_json::writer::LineDelimited;
+use arrow_json::{ReaderBuilder, WriterBuilder};
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -25,6 +26,27 @@ pub fn decoder(schema: &SchemaRef, rows: usize) -> Result<Decoder, ArrowError> {
         .with_batch_size(rows)
         .with_decoder_factory(Arc::new(Times))
         .build_decoder()
+}
+
+/// One object a row, each with a line break behind it; nulls are written.
+///
+/// # Errors
+/// A type that JSON cannot hold.
+pub fn lines(records: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
+    let mut writer = WriterBuilder::new().with_explicit_nulls(true).build::<_, LineDelimited>(Vec::new());
+    writer.write(records)?;
+    writer.finish()?;
+    Ok(writer.into_inner())
+}
+
+/// Whether [`lines`] can write the columns of `schema`.
+///
+/// # Errors
+/// A type that JSON cannot hold.
+pub fn check(schema: &SchemaRef) -> Result<(), ArrowError> {
+    let columns = schema.fields().iter().map(|field| new_null_array(field.data_type(), 1)).collect();
+    let options = RecordBatchOptions::new().with_row_count(Some(1));
+    lines(&RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?).map(|_| ())
 }
 
 #[derive(Debug)]

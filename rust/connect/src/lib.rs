@@ -5,10 +5,10 @@
 //! batches (`rust/py`).
 
 pub mod blocking;
+pub mod console;
 pub mod file_scan;
 pub mod file_types;
-#[cfg(feature = "kafka")]
-mod json;
+pub mod json;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 pub mod nexmark;
@@ -41,6 +41,11 @@ pub fn source(connector: &str, options: &Value, schema: &Schema) -> Result<Optio
 ///
 /// # Errors
 /// As for [`source`].
-pub fn sink(_connector: &str, _options: &Value, _schema: &Schema) -> Result<Option<Arc<dyn Sink>>> {
-    Ok(None)
+pub fn sink(connector: &str, options: &Value, schema: &Schema) -> Result<Option<Arc<dyn Sink>>> {
+    Ok(Some(match connector {
+        "console" => Arc::new(console::Console::new(options, schema)?),
+        #[cfg(feature = "kafka")]
+        "kafka" => Arc::new(kafka::sink::KafkaSink::new(options, schema)?),
+        _ => return Ok(None),
+    }))
 }

@@ -15,4 +15,5 @@ mod client;
 mod cluster;
 mod decode;
 mod queue;
+pub mod sink;
 pub mod source;

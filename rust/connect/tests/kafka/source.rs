@@ -1,15 +1,11 @@
-//! The Kafka source against a real broker (`KAFKA_BOOTSTRAP_SERVERS`), and outages against librdkafka's mock broker.
-#![cfg(feature = "kafka")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+//! The source: what is read, what is rejected, where it goes on, what it waits for.
 
-mod kafka_broker;
-
+use crate::broker::{LIMIT, Reading, add_partitions, admin, broker, field, kafka, producer, send, topic};
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Int32Type, Int64Type, TimestampMillisecondType};
 use dataflare_engine::EngineError;
 use dataflare_plan::{DataType, Field, TimeUnit};
 use futures::executor::block_on;
-use kafka_broker::{LIMIT, Reading, add_partitions, admin, broker, field, kafka, producer, send, topic};
 use rdkafka::admin::AdminOptions;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::mocking::MockCluster;
@@ -22,7 +18,7 @@ fn number() -> Vec<Field> {
     vec![field("n", DataType::Int64)]
 }
 
-fn numbers(rows: &kafka_broker::Rows) -> Vec<i64> {
+fn numbers(rows: &crate::broker::Rows) -> Vec<i64> {
     rows.whole(&number()).column(0).as_primitive::<Int64Type>().values().to_vec()
 }
 
