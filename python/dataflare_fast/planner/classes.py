@@ -1,9 +1,8 @@
-"""The table: the class of every function that Polars' expressions have, and which of them the engine
-compiles.
+"""The table: the class of every function that Polars' expressions have.
 
 A name stands in exactly one class; a name in no class is refused. Determined by evaluating Polars on random
 cuts; the tests repeat that for each row-wise function. Data and one question (`classify`); the words of a
-refusal are in `expressions.py`. `docs/expressions.md` is generated from this table.
+refusal are in `row_wise.py`. `docs/expressions.md` is generated from this table.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ from dataflare_fast.planner.visitor.expressions import ColumnNode, ExprNode, Fun
 __all__ = [
     "AGGREGATES_OF_THE_ENGINE",
     "CLASSES",
-    "COMPILED",
     "CONDITIONS",
     "HIDDEN",
     "ORDERED",
@@ -172,20 +170,6 @@ HIDDEN: Final[frozenset[str]] = (
 
 AGGREGATES_OF_THE_ENGINE: Final[frozenset[str]] = names_of("len count sum mean min max first last n_unique")
 """Aggregates that have an accumulator."""
-
-COMPILED: Final[frozenset[str]] = (
-    names_of(
-        "is_in is_between is_null is_not_null fill_null is_nan is_not_nan is_finite not_ neg abs coalesce"
-    )
-    | names_of(
-        """len_bytes len_chars to_lowercase to_uppercase starts_with ends_with contains strip_chars replace
-        slice""",
-        "str.",
-    )
-    | names_of("year month day hour minute second weekday date timestamp truncate", "dt.")
-)
-"""Functions with a kernel in `rust/engine/src/expr`; binary operators, casts and `when` have one too."""
-
 
 CONDITIONS: Final[dict[str, str]] = {
     "arr.count_matches": "of a constant",

@@ -69,14 +69,15 @@ def translate(expr: ExprNode, context: ExpressionContext) -> Json:
     if not _may_run(expr, context):
         return meaningless(expr)
     tree = _to_json(expr)
-    if has_kernels(expr):
+    columns = {node.name: node.dtype for node in expr.walk() if isinstance(node, ColumnNode)}
+    if has_kernels(tree, columns):
         return tree
     try:
         rebuilt = rebuild(tree)
     except RebuildError as error:
         context.refusals.add(describe(expr), f"the engine cannot evaluate {error} yet", _APPLY)
         return meaningless(expr)
-    if not _columns(expr):
+    if not columns:
         # A constant that Polars' optimiser left standing; without columns a batch would have no height.
         return _constant(rebuilt, expr.dtype)
     given = pl.LazyFrame(schema=dict(context.schema)).select(rebuilt.alias("")).collect_schema()[""]
@@ -269,10 +270,6 @@ def _option_to_json(value: Any) -> Json:
     if isinstance(value, list | tuple):
         return [_option_to_json(item) for item in value]
     return value
-
-
-def _columns(expr: ExprNode) -> set[str]:
-    return {node.name for node in expr.walk() if isinstance(node, ColumnNode)}
 
 
 def _constant(rebuilt: pl.Expr, dtype: pl.DataType) -> Json:

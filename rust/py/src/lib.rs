@@ -1,9 +1,13 @@
 //! The extension module `dataflare_fast._core`: the only code that knows both Python and the engine.
 //!
 //! Not here: behaviour, which lies in the crates below. Called by the package `dataflare_fast` only.
+mod expressions;
+
 use pyo3::prelude::*;
 
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add("__version__", env!("CARGO_PKG_VERSION"))
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_function(wrap_pyfunction!(expressions::is_compiled, module)?)?;
+    module.add_function(wrap_pyfunction!(expressions::compiled_functions, module)?)
 }
