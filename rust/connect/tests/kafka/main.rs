@@ -1,5 +1,4 @@
 //! The Kafka connector against a real broker (`KAFKA_BOOTSTRAP_SERVERS`), and outages against librdkafka's mock broker.
-#![cfg(feature = "kafka")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod broker;
