@@ -7,12 +7,15 @@
 pub mod blocking;
 pub mod console;
 pub mod file_scan;
+pub mod file_sink;
 pub mod file_types;
 pub mod json;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 pub mod nexmark;
+pub mod parquet_sink;
 pub mod parquet_source;
+pub mod segments;
 #[cfg(test)]
 mod testing;
 
@@ -46,6 +49,7 @@ pub fn sink(connector: &str, options: &Value, schema: &Schema) -> Result<Option<
         "console" => Arc::new(console::Console::new(options, schema)?),
         #[cfg(feature = "kafka")]
         "kafka" => Arc::new(kafka::sink::KafkaSink::new(options, schema)?),
+        "parquet" => Arc::new(parquet_sink::parquet_sink(options, schema)?),
         _ => return Ok(None),
     }))
 }
