@@ -6,6 +6,7 @@ The rows are a function of seed, splits and position. Not here: the generator (`
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,7 +74,10 @@ class NexmarkSource(Source):
 
     def read_split(self, split: SplitPath) -> Iterator[pl.DataFrame]:
         self.refuse_if_endless()
-        return read_native(self, native_splits(self)[split[0]])
+        # Plain Polars wants the rows, not their pace.
+        unpaced = copy(self)
+        unpaced._options = {**self._options, "rate": None}
+        return read_native(unpaced, native_splits(self)[split[0]])
 
 
 @dataclass(frozen=True, slots=True)
