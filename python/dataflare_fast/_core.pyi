@@ -1,8 +1,21 @@
 """The engine in Rust. Private: public names come through `dataflare_fast`."""
 
-__all__ = ["__version__", "compiled_functions", "is_compiled"]
+from typing import Protocol, final
+
+__all__ = ["ArrowBatch", "__version__", "compiled_functions", "evaluate", "is_compiled"]
 
 __version__: str
+
+class ArrowStreamExportable(Protocol):
+    """Whatever hands out batches by the Arrow C stream interface, such as a `pl.DataFrame`."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+
+@final
+class ArrowBatch:
+    """One batch of the engine. `pl.DataFrame(batch)` reads it in place, no copy."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
 
 def compiled_functions() -> list[str]:
     """Names of the functions that have a kernel for at least some types and options, in Polars' spelling."""
@@ -16,4 +29,19 @@ def is_compiled(expr: str, schema: str) -> bool:
 
     Raises:
         ValueError: no expression, or no schema, of the plan.
+    """
+
+def evaluate(exprs: str, schema: str, frame: ArrowStreamExportable) -> ArrowBatch:
+    """Evaluates row-wise expressions as the operators of a job do: kernels without the GIL, the others by Polars.
+
+    Args:
+        exprs: a JSON array of named expressions of the plan (`{"name": .., "expr": ..}`).
+        schema: the columns that they read, as the plan's JSON.
+        frame: the rows; read in place.
+
+    Returns:
+        One column for each expression, as long as the frame.
+
+    Raises:
+        ValueError: no expressions of the plan, or a row that cannot be computed.
     """

@@ -18,7 +18,7 @@ import polars as pl
 from dataflare_fast.errors import InternalError
 from dataflare_fast.planner.classes import names_of
 from dataflare_fast.planner.literals import literal_expression, literal_values
-from dataflare_fast.planner.schema import Json, dtype_from_json
+from dataflare_fast.planner.schema import Json, dtype_from_json, schema_from_json
 
 __all__ = ["RebuildError", "ResidualEvaluator", "rebuild"]
 
@@ -28,29 +28,85 @@ class RebuildError(Exception):
 
 
 class ResidualEvaluator:
-    """Evaluates row-wise expressions on a frame.
+    """Evaluates row-wise expressions on batches.
 
-    Args: exprs_json: a JSON array of named expressions of the plan (`{"name": .., "expr": ..}`).
+    Args: exprs_json: a JSON array of named expressions of the plan (`{"name": .., "expr": ..}`); each reads
+    a column. schema_json: the columns that they read, as the plan's JSON. Arrow does not tell an Enum from
+    a Categorical: with it, columns get these types. None: frames have their types already.
 
     Raises: InternalError: an expression that the planner should not have let through.
 
-    Example: >>> column = '{"kind": "column", "name": "a"}' >>> double = f'[{{"name": "b", "expr": {{"kind":
-    "binary", "op": "add", "left": {column}, "right": {column}}}}}]' >>>
-    ResidualEvaluator(double)(pl.DataFrame({"a": [1, None]}))["b"].to_list() [2, None]
+    Example: >>> a = '{"kind": "column", "name": "a"}' >>> double = f'[{{"name": "b", "expr": {{"kind":
+    "binary", "op": "add", "left": {a}, "right": {a}}}}}]' >>> ResidualEvaluator(double)(pl.DataFrame({"a":
+    [1, None]}))["b"].to_list() [2, None]
     """
 
-    def __init__(self, exprs_json: str) -> None:
+    def __init__(self, exprs_json: str, schema_json: str | None = None) -> None:
         try:
             self._expressions = [
                 rebuild(named["expr"]).alias(named["name"]) for named in json.loads(exprs_json)
             ]
         except RebuildError as error:
             raise InternalError(f"residual expression: {error}") from error
+        self._schema = None if schema_json is None else schema_from_json(json.loads(schema_json))
+        self._made = None
+        if self._schema is not None:
+            self._made = pl.LazyFrame(schema=self._schema).select(self._expressions).collect_schema()
 
-    def __call__(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Gives one column for each expression, in order, as long as `frame`."""
+    def __call__(self, batch: pl.DataFrame | Any) -> pl.DataFrame:
+        """Gives one column for each expression, in order, as long as the batch.
+
+        Args:
+            batch: a frame, or anything with `__arrow_c_stream__`; read in place, no copy.
+
+        Raises:
+            polars.exceptions.PolarsError: a row that cannot be computed; `first_failure` says which.
+        """
         # Not `select`: its thread pool would compete with the engine's workers.
-        return frame.select_seq(self._expressions)
+        made = self._frame(batch).select_seq(self._expressions)
+        # `list.diff` of a null gives List(Null), whatever the type that Polars planned.
+        return made if self._made is None else _retyped(made, self._made)
+
+    def first_failure(self, batch: pl.DataFrame | Any) -> tuple[int, str]:
+        """Finds the first row that cannot be computed, in O(log rows) evaluations.
+
+        Args:
+            batch: one that this evaluator has just refused.
+
+        Returns:
+            The row, and Polars' reason without the expression that it repeats.
+
+        Raises:
+            InternalError: no single row fails.
+        """
+        frame = self._frame(batch)
+        start, rows = 0, frame.height
+        while rows > 1:
+            half = rows // 2
+            if self._failure(frame.slice(start, half)) is None:
+                start, rows = start + half, rows - half
+            else:
+                rows = half
+        reason = self._failure(frame.slice(start, rows))
+        if reason is None:
+            raise InternalError("residual expression: a batch fails, and each of its rows does not")
+        return start, reason.split("\n\nThis error occurred")[0]
+
+    def _failure(self, frame: pl.DataFrame) -> str | None:
+        try:
+            frame.select_seq(self._expressions)
+        except pl.exceptions.PolarsError as error:
+            return str(error)
+        return None
+
+    def _frame(self, batch: Any) -> pl.DataFrame:
+        frame = batch if isinstance(batch, pl.DataFrame) else pl.DataFrame(batch)
+        return frame if self._schema is None else _retyped(frame, self._schema)
+
+
+def _retyped(frame: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:
+    others = [pl.col(name).cast(dtype) for name, dtype in schema.items() if frame.schema[name] != dtype]
+    return frame.with_columns(others) if others else frame
 
 
 def rebuild(tree: Json) -> pl.Expr:

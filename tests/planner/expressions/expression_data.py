@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 from decimal import Decimal
 from functools import cache
 from typing import Any
@@ -144,6 +145,31 @@ def read_columns(query: pl.LazyFrame) -> list[tuple[str, ExprNode]]:
 def read(expr: pl.Expr, frame: pl.DataFrame = FRAME) -> ExprNode:
     """The expression as Polars' optimiser leaves it in `with_columns`."""
     return dict(read_columns(frame.lazy().with_columns(expr.alias("out"))))["out"]
+
+
+def bits(column: pl.Series) -> list[object]:
+    """Values that tell 0.0 from -0.0 and take NaN for equal to itself."""
+
+    def exact(value: object) -> object:
+        if isinstance(value, float):
+            return "NaN" if math.isnan(value) else (value, math.copysign(1.0, value))
+        if isinstance(value, list | pl.Series):
+            return [exact(item) for item in value]
+        if isinstance(value, dict):
+            return {name: exact(item) for name, item in value.items()}
+        return value
+
+    # Python's datetimes end at the year 9999 and at microseconds.
+    physical = column.to_physical() if column.dtype.is_temporal() else column
+    return [exact(value) for value in physical.to_list()]
+
+
+def answer(expr: pl.Expr) -> pl.Series:
+    """What Polars gives for an expression over `FRAME`, a constant once for each row."""
+    found = FRAME.lazy().select(expr.alias("out")).collect().to_series()
+    if len(found) == 1:
+        found = pl.repeat(found[0], FRAME.height, dtype=found.dtype, eager=True).alias("out")
+    return found
 
 
 def translated(expr: pl.Expr, frame: pl.DataFrame = FRAME) -> Any:

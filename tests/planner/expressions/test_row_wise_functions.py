@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
-import math
 import warnings
 
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
-from tests.planner.expressions.expression_data import FRAME, read_columns, residual_json, translated
+from tests.planner.expressions.expression_data import (
+    FRAME,
+    answer,
+    bits,
+    read_columns,
+    residual_json,
+    translated,
+)
 
 from dataflare_fast.planner.classes import CLASSES, HIDDEN, FunctionClass
 from dataflare_fast.planner.expressions import ExpressionContext, translate
@@ -26,28 +32,9 @@ _WITHOUT_A_CASE = {
 }
 
 
-def bits(column: pl.Series) -> list[object]:
-    """Values that tell 0.0 from -0.0 and take NaN for equal to itself."""
-
-    def exact(value: object) -> object:
-        if isinstance(value, float):
-            return "NaN" if math.isnan(value) else (value, math.copysign(1.0, value))
-        if isinstance(value, list | pl.Series):
-            return [exact(item) for item in value]
-        if isinstance(value, dict):
-            return {name: exact(item) for name, item in value.items()}
-        return value
-
-    # Python's datetimes end at the year 9999 and at microseconds.
-    physical = column.to_physical() if column.dtype.is_temporal() else column
-    return [exact(value) for value in physical.to_list()]
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_rebuilt_function_gives_what_polars_gives_at_any_cut(name: str) -> None:
-    expected = FRAME.lazy().select(CASES[name].alias("out")).collect().to_series()
-    if len(expected) == 1:
-        expected = pl.repeat(expected[0], FRAME.height, dtype=expected.dtype, eager=True).alias("out")
+    expected = answer(CASES[name])
     evaluate = ResidualEvaluator(residual_json(translated(CASES[name])))
 
     for rows in (FRAME.height, 2, 1):

@@ -1,0 +1,59 @@
+//! Arrow in and out of Python through the C stream interface (capsule `arrow_array_stream`), without a copy.
+//!
+//! Not here: what the batches mean. Used wherever a batch crosses into Python or back.
+
+use arrow::ffi_stream::{FFI_ArrowArrayStream, RecordBatchStreamReader};
+use arrow::record_batch::{RecordBatch, RecordBatchIterator, RecordBatchReader};
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::PyCapsule;
+use std::ffi::CStr;
+
+const STREAM: &CStr = c"arrow_array_stream";
+
+/// One batch of the engine, as Python libraries take it.
+#[derive(Debug)]
+#[pyclass(frozen, module = "dataflare_fast._core")]
+pub struct ArrowBatch {
+    batch: RecordBatch,
+}
+
+impl ArrowBatch {
+    pub fn new(batch: RecordBatch) -> Self {
+        Self { batch }
+    }
+}
+
+#[pymethods]
+impl ArrowBatch {
+    #[pyo3(signature = (requested_schema = None))]
+    fn __arrow_c_stream__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyCapsule>> {
+        // The interface lets a producer that cannot convert ignore the wish.
+        let _ = requested_schema;
+        let batches = RecordBatchIterator::new([Ok(self.batch.clone())], self.batch.schema());
+        PyCapsule::new_with_value(py, FFI_ArrowArrayStream::new(Box::new(batches)), STREAM)
+    }
+}
+
+/// Reads all batches of an object that has `__arrow_c_stream__`, such as a `pl.DataFrame`; at least one. No copy.
+///
+/// # Errors
+/// `TypeError`: it has no such method, or the method gives something else; and what the stream itself reports.
+pub fn read_batches(object: &Bound<'_, PyAny>) -> PyResult<Vec<RecordBatch>> {
+    let capsule = object.call_method0("__arrow_c_stream__")?;
+    let capsule = capsule.cast::<PyCapsule>()?;
+    let stream = capsule.pointer_checked(Some(STREAM))?.as_ptr().cast::<FFI_ArrowArrayStream>();
+    // SAFETY: a capsule of this name holds a valid stream by the rules of the interface. `from_raw` moves it out and
+    // leaves a released one behind, so that the capsule's destructor finds nothing to do.
+    let reader = unsafe { RecordBatchStreamReader::from_raw(stream) };
+    let not_arrow =
+        |error: arrow::error::ArrowError| PyTypeError::new_err(format!("not an Arrow stream: {error}"));
+    let reader = reader.map_err(not_arrow)?;
+    let schema = reader.schema();
+    let batches: Vec<_> = reader.collect::<Result<_, _>>().map_err(not_arrow)?;
+    Ok(if batches.is_empty() { vec![RecordBatch::new_empty(schema)] } else { batches })
+}
