@@ -198,17 +198,24 @@ where
 /// Floats that know Polars' rounding.
 trait Float: ArrowNativeTypeOp {
     fn floor(self) -> Self;
+    fn is_zero_of_any_sign(self) -> bool;
 }
 
 impl Float for f32 {
     fn floor(self) -> Self {
         self.floor()
     }
+    fn is_zero_of_any_sign(self) -> bool {
+        self == 0.0
+    }
 }
 
 impl Float for f64 {
     fn floor(self) -> Self {
         self.floor()
+    }
+    fn is_zero_of_any_sign(self) -> bool {
+        self == 0.0
     }
 }
 
@@ -218,8 +225,8 @@ where
     T::Native: Float,
 {
     Some(match op {
-        BinaryOperator::Add => values::<T>(T::Native::add_wrapping),
-        BinaryOperator::Sub => values::<T>(T::Native::sub_wrapping),
+        BinaryOperator::Add => sum::<T>(T::Native::add_wrapping, |x| x),
+        BinaryOperator::Sub => sum::<T>(T::Native::sub_wrapping, T::Native::neg_wrapping),
         BinaryOperator::Mul => values::<T>(T::Native::mul_wrapping),
         BinaryOperator::TrueDiv => quotient::<T>(|_, _, quotient| quotient),
         BinaryOperator::FloorDiv => quotient::<T>(|_, _, quotient| quotient.floor()),
@@ -227,6 +234,32 @@ where
             quotient::<T>(|l, r, quotient| l.sub_wrapping(r.mul_wrapping(quotient.floor())))
         }
         _ => return None,
+    })
+}
+
+/// A sum or difference. A constant zero is left out, as Polars does: -0.0 + 0.0 stays -0.0, and 0.0 - 0.0 is
+/// `second(0.0)`.
+fn sum<T>(
+    op: impl Fn(T::Native, T::Native) -> T::Native + Send + Sync + 'static,
+    second: impl Fn(T::Native) -> T::Native + Send + Sync + 'static,
+) -> Kernel
+where
+    T: ArrowPrimitiveType,
+    T::Native: Float,
+{
+    Box::new(move |args, _| {
+        let [left, right] = pair(args)?;
+        let is_zero = |value: &ArrayRef| -> Result<bool> {
+            // -0.0 == 0.0, unlike in Arrow's total order.
+            Ok(value.is_valid(0) && primitive::<T>(value)?.value(0).is_zero_of_any_sign())
+        };
+        Ok(match (left, right) {
+            (Value::Column(column), Value::Constant(zero)) if is_zero(zero)? => column.clone(),
+            (Value::Constant(zero), Value::Column(column)) if is_zero(zero)? => {
+                Arc::new(map::<T, T>(primitive(column)?, &second))
+            }
+            _ => Arc::new(map2::<T, T>(left, right, &op)?),
+        })
     })
 }
 

@@ -1,7 +1,7 @@
 //! Casts between numbers, booleans, times and their text.
 //!
 //! A value that does not fit is a row error if the cast is strict, else null; with `wrap` integers lose high bits and
-//! floats stop at the limits. Units of times round down, floats towards zero. A zoned datetime casts by its UTC ticks.
+//! floats stop at the limits. Units of datetimes round down, of durations towards zero, as floats do. A zoned datetime casts by its UTC ticks.
 //! Not here: floats and times to text, categories, decimals, nested types: Polars does those. Called by the compiler.
 
 use super::elementwise::{bits, map};
@@ -83,7 +83,7 @@ fn conversion(from: &DataType, to: &DataType, misfit: Misfit) -> Option<Convert>
         })),
         (from, String) => with_integer!(from, T => Some(print::<T>()), None),
         (Boolean, to) => with_number!(to, T => Some(from_boolean::<T>()), None),
-        (from, to) if from.is_integer() && physical_type(to) != *to => {
+        (from, to) if from.is_integer() && physical_type(to) != *to && *to != DataType::Time => {
             let convert = conversion(from, &physical_type(to), misfit)?;
             Some(Box::new(move |array, rows| to_logical(&convert(array, rows)?, &target)))
         }
@@ -261,9 +261,12 @@ fn units(from: TimeUnit, into: TimeUnit, target: DataType, misfit: Misfit) -> Op
         }));
     }
     let divisor = into / from;
+    let truncates = matches!(target, DataType::Duration { .. });
     Some(Box::new(move |array, _| {
         let ticks = to_physical(array)?;
-        let coarse = map::<Int64Type, Int64Type>(primitive(&ticks)?, |ticks| ticks.div_euclid(divisor));
+        let coarse = map::<Int64Type, Int64Type>(primitive(&ticks)?, |ticks| {
+            if truncates { ticks / divisor } else { ticks.div_euclid(divisor) }
+        });
         to_logical(&(Arc::new(coarse) as ArrayRef), &target)
     }))
 }

@@ -5,7 +5,9 @@
 //! Not here: what a function does (the families). Used by `Program::new` and `is_compiled`.
 
 use super::value::{Call, Inputs, Kernel, Operand, Rows, Value, no_kernel};
-use super::{arithmetic, boolean, cast, comparison, conditional, literal, null};
+use super::{
+    arithmetic, boolean, cast, comparison, conditional, literal, membership, null, numeric, string, temporal,
+};
 use crate::error::{EngineError, Result, RowErrors};
 use crate::types::{arrow_type, column_index};
 use arrow::array::{Array, ArrayRef};
@@ -17,7 +19,16 @@ pub(super) type Compile = fn(&Call<'_>) -> Result<Kernel>;
 
 /// All functions with a kernel.
 pub(super) fn functions() -> impl Iterator<Item = &'static (&'static str, Compile)> {
-    [boolean::FUNCTIONS, null::FUNCTIONS].into_iter().flatten()
+    [
+        boolean::FUNCTIONS,
+        membership::FUNCTIONS,
+        null::FUNCTIONS,
+        numeric::FUNCTIONS,
+        string::FUNCTIONS,
+        temporal::FUNCTIONS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// One step of a program.

@@ -16,7 +16,8 @@ pub(super) fn when(args: &[Operand], place: &str) -> Result<(Kernel, DataType)> 
     let [predicate, then, otherwise] = args else {
         return Err(no_kernel(place, ""));
     };
-    if predicate.dtype != DataType::Boolean || then.dtype != otherwise.dtype {
+    if predicate.dtype != DataType::Boolean || then.dtype != otherwise.dtype || holds_dictionary(&then.dtype)
+    {
         let types = args.iter().map(|arg| arg.dtype.to_string()).collect::<Vec<_>>().join(", ");
         return Err(no_kernel(place, &types));
     }
@@ -34,6 +35,16 @@ pub(super) fn when(args: &[Operand], place: &str) -> Result<(Kernel, DataType)> 
         choose(&mask, then, otherwise)
     });
     Ok((kernel, dtype))
+}
+
+/// True if a Categorical or Enum is in the type: rows of two of them have different codes for one text.
+pub(super) fn holds_dictionary(dtype: &DataType) -> bool {
+    match dtype {
+        DataType::Categorical | DataType::Enum { .. } => true,
+        DataType::List(inner) | DataType::Array { inner, .. } => holds_dictionary(inner),
+        DataType::Struct(fields) => fields.iter().any(|field| holds_dictionary(&field.dtype)),
+        _ => false,
+    }
 }
 
 /// `then` where `mask` is set, else `otherwise`. As long as `mask`.

@@ -14,7 +14,11 @@ mod compile;
 mod conditional;
 mod elementwise;
 mod literal;
+mod membership;
 mod null;
+mod numeric;
+mod string;
+mod temporal;
 #[cfg(test)]
 mod testing;
 mod value;

@@ -5,8 +5,9 @@
 //! Called by the compiler.
 
 use super::compile::Compile;
-use super::conditional::choose;
+use super::conditional::{choose, holds_dictionary};
 use super::elementwise::test;
+use super::numeric::one;
 use super::value::{Call, Kernel, Value, primitive};
 use crate::error::{EngineError, Result};
 use arrow::array::{Array, ArrayRef, BooleanArray};
@@ -25,13 +26,6 @@ pub(super) const FUNCTIONS: &[(&str, Compile)] = &[
     ("fill_null", coalesce),
     ("coalesce", coalesce),
 ];
-
-fn one(apply: impl Fn(&ArrayRef) -> Result<ArrayRef> + Send + Sync + 'static) -> Kernel {
-    Box::new(move |args, _| match args {
-        [input] => apply(input.array()),
-        _ => Err(EngineError::internal("a test of one value", "expected one argument")),
-    })
-}
 
 /// Rows that are not null.
 fn valid(array: &ArrayRef) -> BooleanBuffer {

@@ -1,0 +1,290 @@
+//! `dt.*`: parts of dates and datetimes, `truncate`, `timestamp`, totals of durations.
+//!
+//! Datetimes without a zone, or in UTC, are read as their ticks; days count from 1970-01-01 and round down. Outside the
+//! years -262143 to 262142 parts are null, as in Polars. Not here: other zones, months and quarters as a step, text.
+//! Called by the compiler.
+
+use super::cast;
+use super::compile::Compile;
+use super::elementwise::map;
+use super::numeric::one;
+use super::value::{Call, Kernel, primitive, strings, to_logical, to_physical};
+use crate::error::Result;
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, PrimitiveArray};
+use arrow::buffer::NullBuffer;
+use arrow::datatypes::{Int8Type, Int16Type, Int32Type, Int64Type};
+use chrono::{Datelike, NaiveDate};
+use dataflare_plan::{DataType, TimeUnit};
+use std::sync::Arc;
+
+pub(super) const FUNCTIONS: &[(&str, Compile)] = &[
+    ("dt.year", |call| of_date::<Int32Type>(call, |date| date.year())),
+    ("dt.month", |call| of_date::<Int8Type>(call, |date| date.month() as i8)),
+    ("dt.day", |call| of_date::<Int8Type>(call, |date| date.day() as i8)),
+    ("dt.quarter", |call| of_date::<Int8Type>(call, |date| date.quarter() as i8)),
+    ("dt.week", |call| of_date::<Int8Type>(call, |date| date.iso_week().week() as i8)),
+    ("dt.iso_year", |call| of_date::<Int32Type>(call, |date| date.iso_week().year())),
+    ("dt.ordinal_day", |call| of_date::<Int16Type>(call, |date| date.ordinal() as i16)),
+    ("dt.weekday", weekday),
+    ("dt.hour", |call| of_day::<Int8Type>(call, |ns| (ns / 3_600_000_000_000) as i8)),
+    ("dt.minute", |call| of_day::<Int8Type>(call, |ns| (ns / 60_000_000_000 % 60) as i8)),
+    ("dt.second", |call| of_day::<Int8Type>(call, |ns| (ns / 1_000_000_000 % 60) as i8)),
+    ("dt.millisecond", |call| of_day::<Int32Type>(call, |ns| (ns % 1_000_000_000 / 1_000_000) as i32)),
+    ("dt.microsecond", |call| of_day::<Int32Type>(call, |ns| (ns % 1_000_000_000 / 1_000) as i32)),
+    ("dt.nanosecond", |call| of_day::<Int32Type>(call, |ns| (ns % 1_000_000_000) as i32)),
+    ("dt.date", date),
+    ("dt.timestamp", timestamp),
+    ("dt.truncate", truncate),
+    ("dt.total_days", |call| total(call, NANOSECONDS_PER_DAY)),
+    ("dt.total_hours", |call| total(call, 3_600_000_000_000)),
+    ("dt.total_minutes", |call| total(call, 60_000_000_000)),
+    ("dt.total_seconds", |call| total(call, 1_000_000_000)),
+    ("dt.total_milliseconds", |call| total(call, 1_000_000)),
+    ("dt.total_microseconds", |call| total(call, 1_000)),
+    ("dt.total_nanoseconds", |call| total(call, 1)),
+];
+
+const NANOSECONDS_PER_DAY: i64 = 86_400_000_000_000;
+
+/// Days from the year 1 (chrono's day 1) to 1970-01-01.
+const EPOCH_DAY: i32 = 719_163;
+
+/// The unit of a datetime whose ticks are its local time.
+fn local_unit(dtype: &DataType) -> Option<TimeUnit> {
+    match dtype {
+        DataType::Datetime { unit, zone } if zone.as_deref().is_none_or(|zone| zone == "UTC") => Some(*unit),
+        _ => None,
+    }
+}
+
+/// How many ticks a day has.
+fn ticks_per_day(unit: TimeUnit) -> i64 {
+    NANOSECONDS_PER_DAY / unit.nanoseconds()
+}
+
+fn chrono_date(days: i64) -> Option<NaiveDate> {
+    NaiveDate::from_num_days_from_ce_opt(i32::try_from(days).ok()?.checked_add(EPOCH_DAY)?)
+}
+
+/// A part of the calendar date. Neighbouring rows mostly share the day: the last answer is kept.
+fn of_date<O: ArrowPrimitiveType>(call: &Call<'_>, part: fn(NaiveDate) -> O::Native) -> Result<Kernel> {
+    let [input] = call.args()?;
+    if input.dtype == DataType::Date {
+        return Ok(one(move |array| {
+            let days = to_physical(array)?;
+            Ok(Arc::new(parts::<Int32Type, O>(primitive(&days)?, |days| i64::from(days), part)))
+        }));
+    }
+    let per_day = ticks_per_day(local_unit(&input.dtype).ok_or_else(|| call.no_kernel())?);
+    Ok(one(move |array| {
+        let ticks = to_physical(array)?;
+        Ok(Arc::new(parts::<Int64Type, O>(primitive(&ticks)?, |ticks| ticks.div_euclid(per_day), part)))
+    }))
+}
+
+fn parts<T: ArrowPrimitiveType, O: ArrowPrimitiveType>(
+    array: &PrimitiveArray<T>,
+    day: impl Fn(T::Native) -> i64,
+    part: fn(NaiveDate) -> O::Native,
+) -> PrimitiveArray<O> {
+    let (mut last_day, mut last) = (0, chrono_date(0).map(part));
+    let mut outside = Vec::new();
+    let values: Vec<O::Native> = array
+        .values()
+        .iter()
+        .enumerate()
+        .map(|(row, value)| {
+            let day = day(*value);
+            if day != last_day {
+                (last_day, last) = (day, chrono_date(day).map(part));
+            }
+            last.unwrap_or_else(|| {
+                outside.push(row);
+                O::Native::default()
+            })
+        })
+        .collect();
+    PrimitiveArray::new(values.into(), without(array.nulls(), &outside, array.len()))
+}
+
+/// Validity without some rows.
+fn without(nulls: Option<&NullBuffer>, rows: &[usize], len: usize) -> Option<NullBuffer> {
+    if rows.is_empty() {
+        return nulls.cloned();
+    }
+    let mut valid: Vec<bool> = (0..len).map(|row| nulls.is_none_or(|nulls| nulls.is_valid(row))).collect();
+    for row in rows {
+        if let Some(valid) = valid.get_mut(*row) {
+            *valid = false;
+        }
+    }
+    Some(NullBuffer::from(valid))
+}
+
+/// Monday is 1; 1970-01-01 was a Thursday.
+fn weekday(call: &Call<'_>) -> Result<Kernel> {
+    let [input] = call.args()?;
+    let of_days = |days: i64| ((days.rem_euclid(7) + 3) % 7 + 1) as i8;
+    if input.dtype == DataType::Date {
+        return Ok(one(move |array| {
+            let days = to_physical(array)?;
+            Ok(Arc::new(map::<Int32Type, Int8Type>(primitive(&days)?, |days| of_days(i64::from(days)))))
+        }));
+    }
+    let per_day = ticks_per_day(local_unit(&input.dtype).ok_or_else(|| call.no_kernel())?);
+    Ok(one(move |array| {
+        let ticks = to_physical(array)?;
+        Ok(Arc::new(map::<Int64Type, Int8Type>(primitive(&ticks)?, |ticks| {
+            of_days(ticks.div_euclid(per_day))
+        })))
+    }))
+}
+
+/// A part of the time of day, from nanoseconds since midnight.
+fn of_day<O: ArrowPrimitiveType>(call: &Call<'_>, part: fn(i64) -> O::Native) -> Result<Kernel> {
+    let [input] = call.args()?;
+    let unit = local_unit(&input.dtype).ok_or_else(|| call.no_kernel())?;
+    let (per_day, nanoseconds) = (ticks_per_day(unit), unit.nanoseconds());
+    let first = NaiveDate::MIN.num_days_from_ce() - EPOCH_DAY;
+    let last = NaiveDate::MAX.num_days_from_ce() - EPOCH_DAY;
+    let range =
+        i64::from(first).saturating_mul(per_day)..i64::from(last).saturating_add(1).saturating_mul(per_day);
+    Ok(one(move |array| {
+        let ticks = to_physical(array)?;
+        let ticks = primitive::<Int64Type>(&ticks)?;
+        let parts = map::<Int64Type, O>(ticks, |ticks| part(ticks.rem_euclid(per_day) * nanoseconds));
+        // A branch-free pass that the common case leaves at once.
+        if ticks.values().iter().fold(true, |inside, tick| inside & range.contains(tick)) {
+            return Ok(Arc::new(parts));
+        }
+        let outside = ticks.values().iter().enumerate().filter(|(_, tick)| !range.contains(*tick));
+        let outside: Vec<usize> = outside.map(|(row, _)| row).collect();
+        let (_, values, nulls) = parts.into_parts();
+        let nulls = without(nulls.as_ref(), &outside, ticks.len());
+        Ok(Arc::new(PrimitiveArray::<O>::new(values, nulls)))
+    }))
+}
+
+/// `dt.date` of local time is the cast of its ticks.
+fn date(call: &Call<'_>) -> Result<Kernel> {
+    let [input] = call.args()?;
+    if input.dtype != DataType::Date && local_unit(&input.dtype).is_none() {
+        return Err(call.no_kernel());
+    }
+    cast::compile(input, &DataType::Date, false, false, call.place)
+}
+
+/// Ticks since 1970 in a unit: the cast to that unit, null where it overflows. Zones do not matter.
+fn timestamp(call: &Call<'_>) -> Result<Kernel> {
+    let [input] = call.args()?;
+    let unit = match call.text("time_unit") {
+        Some("ms") => TimeUnit::Milliseconds,
+        Some("us") => TimeUnit::Microseconds,
+        Some("ns") => TimeUnit::Nanoseconds,
+        _ => return Err(call.no_kernel()),
+    };
+    let zone = match &input.dtype {
+        DataType::Datetime { zone, .. } => zone.clone(),
+        DataType::Date => None,
+        _ => return Err(call.no_kernel()),
+    };
+    let to_unit = cast::compile(input, &DataType::Datetime { unit, zone }, false, false, call.place)?;
+    Ok(Box::new(move |args, rows| to_physical(&to_unit(args, rows)?)))
+}
+
+/// Rounds down to a multiple of a fixed duration since 1970, or of weeks since a Monday.
+fn truncate(call: &Call<'_>) -> Result<Kernel> {
+    let [input, every] = call.args()?;
+    let every = every.constant.as_ref().ok_or_else(|| call.no_kernel())?;
+    let every = strings(every)?;
+    let step = every.iter().next().flatten().and_then(step).ok_or_else(|| call.no_kernel())?;
+    let dtype = input.dtype.clone();
+    if dtype == DataType::Date {
+        // Parts of a day round a date in ways of Polars' own.
+        let days = i32::try_from(step.nanoseconds / NANOSECONDS_PER_DAY).ok().filter(|days| *days > 0);
+        let days =
+            days.filter(|_| step.nanoseconds % NANOSECONDS_PER_DAY == 0).ok_or_else(|| call.no_kernel())?;
+        let origin = if step.from_monday { 4 } else { 0 };
+        return Ok(Box::new(move |args, _| {
+            let array = first_physical(args)?;
+            let truncated = map::<Int32Type, Int32Type>(primitive(&array)?, |day| {
+                day.wrapping_sub(day.wrapping_sub(origin).rem_euclid(days))
+            });
+            to_logical(&(Arc::new(truncated) as ArrayRef), &dtype)
+        }));
+    }
+    let unit = local_unit(&dtype).ok_or_else(|| call.no_kernel())?;
+    if step.nanoseconds % unit.nanoseconds() != 0 {
+        return Err(call.no_kernel());
+    }
+    let ticks = step.nanoseconds / unit.nanoseconds();
+    let origin = if step.from_monday { 4 * ticks_per_day(unit) } else { 0 };
+    Ok(Box::new(move |args, _| {
+        let array = first_physical(args)?;
+        let truncated = map::<Int64Type, Int64Type>(primitive(&array)?, |tick| {
+            tick.wrapping_sub(tick.wrapping_sub(origin).rem_euclid(ticks))
+        });
+        to_logical(&(Arc::new(truncated) as ArrayRef), &dtype)
+    }))
+}
+
+fn first_physical(args: &[super::value::Value]) -> Result<ArrayRef> {
+    match args.first() {
+        Some(value) => to_physical(value.array()),
+        None => Err(crate::EngineError::internal("dt.truncate", "expected two arguments")),
+    }
+}
+
+struct Step {
+    nanoseconds: i64,
+    /// Weeks start on Mondays: the grid goes through 1970-01-05.
+    from_monday: bool,
+}
+
+/// Reads `"1d12h"`: counts and units without months, positive, weeks alone. `None` for all else.
+fn step(text: &str) -> Option<Step> {
+    let (mut rest, mut nanoseconds, mut weeks, mut parts) = (text, 0_i64, false, 0);
+    while !rest.is_empty() {
+        let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let (count, tail) = rest.split_at(digits);
+        let letters = tail.len() - tail.trim_start_matches(|c: char| c.is_ascii_lowercase()).len();
+        let (unit, tail) = tail.split_at(letters);
+        let size = match unit {
+            "ns" => 1,
+            "us" => 1_000,
+            "ms" => 1_000_000,
+            "s" => 1_000_000_000,
+            "m" => 60_000_000_000,
+            "h" => 3_600_000_000_000,
+            "d" => NANOSECONDS_PER_DAY,
+            "w" => 7 * NANOSECONDS_PER_DAY,
+            _ => return None,
+        };
+        weeks |= unit == "w";
+        parts += 1;
+        nanoseconds = nanoseconds.checked_add(count.parse::<i64>().ok()?.checked_mul(size)?)?;
+        rest = tail;
+    }
+    (nanoseconds > 0 && (!weeks || parts == 1)).then_some(Step { nanoseconds, from_monday: weeks })
+}
+
+/// A duration in whole units, towards zero.
+fn total(call: &Call<'_>, nanoseconds: i64) -> Result<Kernel> {
+    let [input] = call.args()?;
+    let DataType::Duration { unit } = &input.dtype else { return Err(call.no_kernel()) };
+    let tick = unit.nanoseconds();
+    if call.flag("fractional") {
+        return Err(call.no_kernel());
+    }
+    Ok(one(move |array| {
+        let ticks = to_physical(array)?;
+        let ticks = primitive::<Int64Type>(&ticks)?;
+        Ok(Arc::new(if nanoseconds >= tick {
+            let divisor = nanoseconds / tick;
+            map::<Int64Type, Int64Type>(ticks, |ticks| ticks / divisor)
+        } else {
+            let factor = tick / nanoseconds;
+            map::<Int64Type, Int64Type>(ticks, |ticks| ticks.wrapping_mul(factor))
+        }))
+    }))
+}
