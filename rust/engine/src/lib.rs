@@ -39,6 +39,8 @@ pub mod runtime;
 pub mod sink;
 pub mod source;
 pub mod state;
+#[cfg(test)]
+mod testing;
 pub mod time;
 pub mod types;
 pub mod window;

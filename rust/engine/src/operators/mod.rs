@@ -3,7 +3,11 @@
 //! A worker owns one instance of every operator and calls it from one thread; calls never overlap. An operator never
 //! blocks, never touches a clock, file or thread, and answers the same for every cut of its input.
 
+pub mod earliest;
+pub mod head;
+pub mod logical_order;
 pub mod sink;
+pub mod wanted;
 pub mod watermark;
 
 use crate::error::{EngineError, Result};
