@@ -14,6 +14,7 @@ from dataflare_fast.planner.classes import (
     AGGREGATES_OF_THE_ENGINE,
     CLASSES,
     CONDITIONS,
+    COUNTED,
     HIDDEN,
     ORDERED,
     FunctionClass,
@@ -31,7 +32,7 @@ refused. A refusal names the part, the reason and what to write instead, and one
 * Names in **bold** are computed by the engine's own kernels, without Python. An expression that holds any
   other row-wise function is evaluated by Polars, once per batch, as a whole; `dff.explain` marks it
   `[polars]`. Binary operators, casts and `when` have kernels for numbers, booleans, times and text.
-  Aggregates in bold have an accumulator; the others arrive in a later release.
+  Aggregates in bold are computed; the others arrive in a later release.
 * † Polars does not show the function to an engine: write it inside `.stream.apply`.
 * ⇅ The answer depends on the order of rows: event time, then input, split and position.
 
@@ -56,7 +57,7 @@ Python code that the planner cannot see: use `.stream.apply` or `.stream.map_bat
     FunctionClass.PLAN_TIME: "Gone, or a constant, before the first row moves.",
 }
 
-_COMPILED: Final = frozenset(compiled_functions())
+_COMPUTED: Final = frozenset(compiled_functions()) | AGGREGATES_OF_THE_ENGINE | COUNTED
 _SPACES: Final = ("str", "dt", "list", "arr", "struct", "bin", "cat", "map", "ext", "name")
 
 
@@ -83,7 +84,7 @@ def _listed(names: Iterable[str]) -> str:
 
 def _marked(name: str) -> str:
     short = name.rsplit(".", 1)[-1].replace("_", "\\_")
-    text = f"**{short}**" if name in _COMPILED | AGGREGATES_OF_THE_ENGINE else short
+    text = f"**{short}**" if name in _COMPUTED else short
     return text + ("†" if name in HIDDEN else "") + ("⇅" if name in ORDERED else "")
 
 

@@ -9,6 +9,7 @@ through `expressions.py`.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -82,8 +83,38 @@ class _Splitter:
             # Counters have 64 bits inside: the cast names the type, and the count never wraps.
             return self.aggregate(node.input, node.dtype, describe(node))
         if isinstance(node, FunctionNode) and _is_aggregate(node):
-            return self.aggregate(node, node.dtype, describe(node))
+            counted = self.counted(node)
+            return (
+                self.aggregate(node, node.dtype, describe(node)) if counted is None else self.above(counted)
+            )
         return node.with_children(*(self.above(child) for child in node.children()))
+
+    def counted(self, node: FunctionNode) -> ExprNode | None:
+        """What only asks whether, or how often, a condition holds, as a count of the rows where it does."""
+        ignores_nulls = node.options.get("ignore_nulls", False)
+        match node.name:
+            case "null_count":
+                return self.rows_where(node.args[0], _is_null)
+            case "has_nulls":
+                return _compared("gt", self.rows_where(node.args[0], _is_null))
+            case "any" if ignores_nulls:
+                return _compared("gt", self.rows_where(node.args[0], _is_true))
+            case "all" if ignores_nulls:
+                return _compared("eq", self.rows_where(node.args[0], _is_false))
+            case "is_empty":
+                return _compared(
+                    "eq", FunctionNode(pl.UInt32(), "count" if ignores_nulls else "len", node.args)
+                )
+            case _:
+                return None
+
+    def rows_where(self, node: ExprNode, condition: Callable[[ExprNode], ExprNode]) -> ExprNode:
+        """`len` of the rows where a condition on the values holds, under the filters that already stand
+        there.
+        """
+        values, conditions = self.peel(node)
+        kept = FunctionNode(values.dtype, "filter", (values, _all_of([*conditions, condition(values)])))
+        return FunctionNode(pl.UInt32(), "len", (kept,))
 
     def aggregate(self, node: ExprNode, dtype: pl.DataType, text: str) -> ExprNode:
         """Notes an aggregate; gives the column that holds it."""
@@ -197,6 +228,10 @@ class _Splitter:
 _OTHER_AGGREGATE: Final = "one of " + ", ".join(f"`{name}`" for name in sorted(AGGREGATES_OF_THE_ENGINE))
 
 
+def _compared(op: str, count: ExprNode) -> ExprNode:
+    return BinaryNode(pl.Boolean(), op, count, LiteralNode(count.dtype, 0))
+
+
 def _is_aggregate(node: FunctionNode) -> bool:
     verdict = classify(node)
     return verdict is not None and verdict.function_class is FunctionClass.AGGREGATE
@@ -216,6 +251,18 @@ def _is_counter(node: ExprNode) -> bool:
 
 def _function(name: str, *args: ExprNode) -> FunctionNode:
     return FunctionNode(pl.Boolean(), name, args)
+
+
+def _is_null(values: ExprNode) -> ExprNode:
+    return _function("is_null", values)
+
+
+def _is_true(values: ExprNode) -> ExprNode:
+    return values
+
+
+def _is_false(values: ExprNode) -> ExprNode:
+    return _function("not_", values)
 
 
 def _keeps(drop: str, values: ExprNode) -> ExprNode:

@@ -19,6 +19,7 @@ __all__ = [
     "AGGREGATES_OF_THE_ENGINE",
     "CLASSES",
     "CONDITIONS",
+    "COUNTED",
     "HIDDEN",
     "ORDERED",
     "FunctionClass",
@@ -171,7 +172,12 @@ HIDDEN: Final[frozenset[str]] = (
 AGGREGATES_OF_THE_ENGINE: Final[frozenset[str]] = names_of("len count sum mean min max first last n_unique")
 """Aggregates that have an accumulator."""
 
+COUNTED: Final[frozenset[str]] = names_of("all any has_nulls is_empty null_count")
+"""Aggregates that the planner writes as a count of rows (`any`, `all`: with `ignore_nulls=True`)."""
+
 CONDITIONS: Final[dict[str, str]] = {
+    "all": "computed with `ignore_nulls=True`, the default",
+    "any": "computed with `ignore_nulls=True`, the default",
     "arr.count_matches": "of a constant",
     "arr.join": "of a column",
     "bin_intervals": "with break points, not a number of bins",

@@ -8,6 +8,7 @@ from dataflare_fast import _core
 from dataflare_fast.planner.classes import (
     AGGREGATES_OF_THE_ENGINE,
     CLASSES,
+    COUNTED,
     HIDDEN,
     ORDERED,
     FunctionClass,
@@ -52,4 +53,6 @@ def test_every_function_that_the_engine_compiles_is_row_wise() -> None:
 
 def test_marks_stand_on_functions_of_the_table() -> None:
     assert set(CLASSES) >= HIDDEN | ORDERED | AGGREGATES_OF_THE_ENGINE
-    assert {CLASSES[name] for name in ORDERED | AGGREGATES_OF_THE_ENGINE} == {FunctionClass.AGGREGATE}
+    assert {CLASSES[name] for name in ORDERED | COUNTED | AGGREGATES_OF_THE_ENGINE} == {
+        FunctionClass.AGGREGATE
+    }
