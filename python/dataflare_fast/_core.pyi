@@ -1,8 +1,18 @@
 """The engine in Rust. Private: public names come through `dataflare_fast`."""
 
+from collections.abc import Iterator
 from typing import Protocol, final, type_check_only
 
-__all__ = ["ArrowBatch", "__version__", "compiled_functions", "evaluate", "is_compiled"]
+__all__ = [
+    "ArrowBatch",
+    "__version__",
+    "compiled_functions",
+    "evaluate",
+    "explain",
+    "is_compiled",
+    "read_split",
+    "source_splits",
+]
 
 __version__: str
 
@@ -45,4 +55,42 @@ def evaluate(exprs: str, schema: str, frame: _ArrowStreamExportable) -> ArrowBat
 
     Raises:
         ValueError: no expressions of the plan, or a row that cannot be computed.
+    """
+
+def explain(plan: str) -> str:
+    """Draws a plan, sinks first.
+
+    Args:
+        plan: its JSON form.
+
+    Raises:
+        InternalError: it breaks a rule of plans.
+    """
+
+def source_splits(connector: str, options: str, schema: str) -> list[str]:
+    """Names the splits of a source, in logical order.
+
+    Args:
+        connector: the reader's name in the plan.
+        options: its options, as the plan's JSON.
+        schema: the columns to read, as the plan's JSON.
+
+    Raises:
+        CallError: no such reader, or a bad option.
+        UnavailableError: the place does not answer.
+    """
+
+def read_split(connector: str, options: str, schema: str, split: str) -> Iterator[ArrowBatch]:
+    """Reads one split of a bounded source from its beginning.
+
+    Args:
+        connector: the reader's name in the plan.
+        options: its options, as the plan's JSON.
+        schema: the columns to read, as the plan's JSON.
+        split: one of `source_splits`.
+
+    Raises:
+        CallError: no such reader, or a bad option.
+        DataError: a row that cannot be read.
+        UnavailableError: the place does not answer.
     """

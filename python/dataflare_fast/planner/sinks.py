@@ -13,10 +13,10 @@ import polars as pl
 
 from dataflare_fast.planner.building import Building
 from dataflare_fast.planner.frames import Frame
-from dataflare_fast.planner.visitor.plan import LeafIR, PlanIR, SinkIR
+from dataflare_fast.planner.visitor.plan import LeafIR, PlanIR, SinkIR, read_plan
 from dataflare_fast.words.sink import SinkWord
 
-__all__ = ["Output", "batches_output", "collect_output", "sink_node", "sink_output"]
+__all__ = ["Output", "batches_output", "collect_output", "is_sink", "sink_node", "sink_output"]
 
 _FORMATS: Final = {"Parquet": "parquet", "NDJson": "ndjson", "Csv": "csv", "Ipc": "ipc"}
 
@@ -62,6 +62,12 @@ def batches_output(
 def sink_output(frame: pl.LazyFrame) -> Output:
     """A lazy sink: `lf.sink_parquet(..., lazy=True)`, `lf.stream.sink_kafka(...)`."""
     return Output(frame=frame, connector=None)
+
+
+def is_sink(frame: pl.LazyFrame) -> bool:
+    """True for a lazy sink."""
+    top = read_plan(frame)
+    return isinstance(top, SinkIR) or (isinstance(top, LeafIR) and isinstance(top.source, SinkWord))
 
 
 def sink_node(building: Building, output: Output, ir: PlanIR, plan: Callable[[PlanIR, bool], Frame]) -> Frame:
@@ -198,7 +204,7 @@ def _refuse_changes(building: Building, frame: Frame, connector: str, key: tuple
         return
     if key is not None and set(key) == set(frame.upsert_key):
         return
-    if connector == "console":
+    if connector in ("console", "result"):
         return
     kafka = f"; or .stream.sink_kafka(..., key=[{columns}])" if columns else ""
     fix = (

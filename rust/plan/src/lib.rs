@@ -9,12 +9,14 @@
 //! | [`expression`] | expressions, aggregates |
 //! | [`duration`] | calendar durations as Polars writes them |
 //! | [`node`] | operators and the graph |
+//! | [`kinds`] | what follows from a plan: kinds of frames, exchanges, when state ends |
 //! | [`validate`] | the rules a plan must keep before anything runs |
 //! | [`mod@explain`] | the text that users read |
 
 pub mod duration;
 pub mod explain;
 pub mod expression;
+pub mod kinds;
 pub mod node;
 pub mod schema;
 pub mod validate;
@@ -22,6 +24,7 @@ pub mod validate;
 pub use duration::Duration;
 pub use explain::explain;
 pub use expression::{Aggregate, AggregateFunction, BinaryOperator, Expr, NamedExpr};
+pub use kinds::{Exchange, StateEnds};
 pub use node::{
     Closed, Emit, EmitMode, FrameKind, Label, Node, NodeId, Operator, Plan, SortKey, StartBy, Window,
 };

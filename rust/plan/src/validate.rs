@@ -108,11 +108,12 @@ impl Plan {
             .map(|(reader, _)| reader)
     }
 
-    /// True if every source below (and including) `id` is bounded.
+    /// True if node `id` ends by itself: every source below is bounded, or a head takes the first rows.
     pub fn is_bounded(&self, id: usize) -> bool {
         let node = &self.nodes[id];
         match node.operator {
             Operator::Source { bounded, .. } => bounded,
+            Operator::Head { .. } => true,
             _ => node.inputs.iter().all(|input| self.is_bounded(*input)),
         }
     }

@@ -2,7 +2,10 @@
 //!
 //! Not here: behaviour, which lies in the crates below. Called by the package `dataflare_fast` only.
 mod arrow_capsule;
+mod error;
 mod expressions;
+mod plans;
+mod reading;
 mod residual;
 
 use pyo3::prelude::*;
@@ -13,5 +16,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(expressions::is_compiled, module)?)?;
     module.add_function(wrap_pyfunction!(expressions::compiled_functions, module)?)?;
     module.add_function(wrap_pyfunction!(expressions::evaluate, module)?)?;
+    module.add_function(wrap_pyfunction!(plans::explain, module)?)?;
+    module.add_function(wrap_pyfunction!(reading::source_splits, module)?)?;
+    module.add_function(wrap_pyfunction!(reading::read_split, module)?)?;
     module.add_class::<arrow_capsule::ArrowBatch>()
 }
