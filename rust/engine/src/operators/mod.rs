@@ -7,6 +7,8 @@ pub mod earliest;
 pub mod head;
 pub mod logical_order;
 pub mod sink;
+pub mod sort;
+pub mod sort_keys;
 pub mod wanted;
 pub mod watermark;
 
