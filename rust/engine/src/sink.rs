@@ -58,6 +58,11 @@ pub trait SinkWriter: Send {
         Ok(true)
     }
 
+    /// True when it wants no further rows (a function of the user's said so).
+    fn is_done(&self) -> bool {
+        false
+    }
+
     /// The barrier: what was written since the last one belongs to `epoch`. `committed` is the newest committed epoch:
     /// what was prepared after it is listed again. `last`: no rows follow, publish everything.
     ///

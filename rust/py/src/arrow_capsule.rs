@@ -57,3 +57,8 @@ pub fn read_batches(object: &Bound<'_, PyAny>) -> PyResult<Vec<RecordBatch>> {
     let batches: Vec<_> = reader.collect::<Result<_, _>>().map_err(not_arrow)?;
     Ok(if batches.is_empty() { vec![RecordBatch::new_empty(schema)] } else { batches })
 }
+
+/// A `pl.DataFrame` over a batch.
+pub fn to_frame<'py>(py: Python<'py>, batch: RecordBatch) -> PyResult<Bound<'py, PyAny>> {
+    py.import("polars")?.getattr("DataFrame")?.call1((ArrowBatch::new(batch),))
+}

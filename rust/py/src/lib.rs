@@ -1,10 +1,32 @@
 //! The extension module `dataflare_fast._core`: the only code that knows both Python and the engine.
 //!
-//! Not here: behaviour, which lies in the crates below. Called by the package `dataflare_fast` only.
+//! The GIL is taken in sources, sinks and functions written in Python and for residual expressions, once per batch;
+//! workers never wait for it elsewhere. Not here: behaviour, which lies in the crates below. Called by the package
+//! `dataflare_fast` only.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `arrow_capsule` | record batches in and out, over the Arrow C stream interface |
+//! | `error`, `causes` | errors of the engine as Python exceptions, with the user's own as their cause |
+//! | `connectors` | what a plan names, opened: Rust connectors and Python objects |
+//! | `batches`, `python_source` | sources in memory and in Python |
+//! | `collect`, `callback`, `changes` | sinks in memory and in Python |
+//! | `residual`, `expressions` | expressions of Polars, and which have a kernel |
+//! | `job` | start, wait, stop |
+//! | `plans`, `reading` | a plan explained; a source read without a job, for plain Polars |
+
 mod arrow_capsule;
+mod batches;
+mod callback;
+mod causes;
+mod changes;
+mod collect;
+mod connectors;
 mod error;
 mod expressions;
+mod job;
 mod plans;
+mod python_source;
 mod reading;
 mod residual;
 
@@ -19,5 +41,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(plans::explain, module)?)?;
     module.add_function(wrap_pyfunction!(reading::source_splits, module)?)?;
     module.add_function(wrap_pyfunction!(reading::read_split, module)?)?;
+    module.add_function(wrap_pyfunction!(job::start, module)?)?;
+    module.add_class::<job::PyJob>()?;
+    module.add_class::<collect::Collector>()?;
     module.add_class::<arrow_capsule::ArrowBatch>()
 }

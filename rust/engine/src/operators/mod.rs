@@ -3,12 +3,23 @@
 //! A worker owns one instance of every operator and calls it from one thread; calls never overlap. An operator never
 //! blocks, never touches a clock, file or thread, and answers the same for every cut of its input.
 
+pub mod aggregate_plan;
 pub mod earliest;
+pub mod error_policy;
+pub mod filter;
+pub mod final_aggregate;
 pub mod head;
 pub mod logical_order;
+pub mod pane_state;
+pub mod panes;
+pub mod partial_aggregate;
+pub mod project;
+pub mod resequence;
 pub mod sink;
 pub mod sort;
 pub mod sort_keys;
+pub mod union;
+pub mod update_aggregate;
 pub mod wanted;
 pub mod watermark;
 

@@ -32,7 +32,11 @@ impl SinkOperator {
 
     fn offer(&mut self, batch: Batch) -> Result<Flow> {
         self.refused = self.writer.write(batch)?;
-        Ok(if self.refused.is_some() { Flow::More } else { Flow::Ready })
+        Ok(match self.refused {
+            Some(_) => Flow::More,
+            None if self.writer.is_done() => Flow::Done,
+            None => Flow::Ready,
+        })
     }
 }
 

@@ -7,14 +7,16 @@
 //! which the coordinator reads at the cut.
 //! Cost: one maximum per batch; a running maximum only for batches that may hold a late row.
 
+use super::error_policy::ErrorPolicy;
 use super::{Flow, Input, Operator, Output};
-use crate::error::{EngineError, Result};
+use crate::error::{EngineError, Result, RowError, RowErrors};
 use crate::event::{Batch, Order, TIME};
+use crate::operators::project::ticks;
 use crate::runtime::sequencer::{Sequencer, SplitTime};
 use crate::time::{Clock, Instant, Timestamp};
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch};
-use arrow::compute::{cast, filter_record_batch};
-use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+use arrow::array::{Array, BooleanArray, Int64Array, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{DataType, Field, Schema};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -30,6 +32,7 @@ pub struct Watermark {
     keep_time: bool,
     sequencer: Arc<Sequencer>,
     clock: Arc<dyn Clock>,
+    policy: ErrorPolicy,
     waiting: VecDeque<Waiting>,
     forwarded: Timestamp,
 }
@@ -43,8 +46,22 @@ struct Waiting {
 
 impl Watermark {
     /// `column`: index of the time column. `keep_time`: order is needed above, so the time travels as a hidden column.
-    pub fn new(column: usize, keep_time: bool, sequencer: Arc<Sequencer>, clock: Arc<dyn Clock>) -> Self {
-        Self { column, keep_time, sequencer, clock, waiting: VecDeque::new(), forwarded: Timestamp::MIN }
+    pub fn new(
+        column: usize,
+        keep_time: bool,
+        sequencer: Arc<Sequencer>,
+        clock: Arc<dyn Clock>,
+        policy: ErrorPolicy,
+    ) -> Self {
+        Self {
+            column,
+            keep_time,
+            sequencer,
+            clock,
+            policy,
+            waiting: VecDeque::new(),
+            forwarded: Timestamp::MIN,
+        }
     }
 
     fn step(&mut self, out: &mut Output) -> Result<Flow> {
@@ -86,7 +103,11 @@ impl Watermark {
             out.push(batch);
             return Ok(());
         };
-        for (port, fate) in [(LATE, Fate::Late), (AHEAD, Fate::Ahead), (0, Fate::OnTime)] {
+        let errors = self.errors_of(&fates, &batch);
+        if let (_, Some(letter)) = self.policy.apply(&batch, &errors)? {
+            out.push_to(AHEAD, letter);
+        }
+        for (port, fate) in [(LATE, Fate::Late), (0, Fate::OnTime)] {
             let mask: BooleanArray = fates.iter().map(|one| Some(*one == fate)).collect();
             if port == 0 || mask.true_count() > 0 {
                 let records = filter_record_batch(&batch.records, &mask)?;
@@ -94,6 +115,15 @@ impl Watermark {
             }
         }
         Ok(())
+    }
+
+    fn errors_of(&self, fates: &[Fate], batch: &Batch) -> RowErrors {
+        let column = batch.records.schema().field(self.column).name().clone();
+        let ahead = fates.iter().enumerate().filter(|(_, fate)| **fate == Fate::Ahead);
+        let message = "the event time lies further ahead of its split than `ahead` allows".to_owned();
+        ahead
+            .map(|(row, _)| RowError { row, code: "ahead", place: column.clone(), message: message.clone() })
+            .collect()
     }
 }
 
@@ -191,15 +221,6 @@ fn judge(times: &Int64Array, before: SplitTime, delay: i64, ahead: Option<i64>) 
 
 fn is_ahead(at: Timestamp, maximum: Timestamp, ahead: Option<i64>) -> bool {
     ahead.is_some_and(|ahead| maximum != Timestamp::MIN && at.0 > maximum.0.saturating_add(ahead))
-}
-
-/// The physical integers of a time column.
-fn ticks(column: &ArrayRef) -> Result<Int64Array> {
-    let target = match column.data_type() {
-        DataType::Date32 => &cast(column, &DataType::Int32)?,
-        _ => column,
-    };
-    Ok(cast(target, &DataType::Int64)?.as_primitive::<Int64Type>().clone())
 }
 
 fn with_time(batch: Batch, times: &Int64Array) -> Result<Batch> {

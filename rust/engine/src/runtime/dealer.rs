@@ -127,6 +127,11 @@ impl Dealer {
         Ok(if ended && !forever { Deal::End } else { Deal::Pending })
     }
 
+    /// When to ask again although nothing woke the worker: a growing source is looked at now and then.
+    pub fn next_look(&self, now: Instant) -> Option<Instant> {
+        self.source.grows().then(|| self.lock().next_discovery.max(now.plus(1_000_000)))
+    }
+
     /// Starts an epoch: notes the next offset of each split, and has each worker told.
     pub fn cut(&self, epoch: Epoch) -> BTreeMap<String, Option<Offset>> {
         let mut shared = self.lock();

@@ -1,5 +1,17 @@
 //! Plan to tasks, worker loop, drivers, job.
+//!
+//! [`blueprint`] decides the tasks, [`assembly`] makes the instances, a driver steps workers and coordinator:
+//! [`threaded`] for real, [`simulated`] from a seed.
 
+pub mod assembly;
+pub mod blueprint;
 pub mod dealer;
+pub mod exchange;
+pub mod identity;
+pub mod job;
 pub mod ring;
 pub mod sequencer;
+pub mod shared;
+pub mod source_task;
+pub mod threaded;
+pub mod worker;

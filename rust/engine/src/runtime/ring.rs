@@ -12,14 +12,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const CAPACITY_BYTES: usize = 8 << 20;
 
 /// The sending end.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct RingSender {
     channel: Sender<Event>,
     bytes: Arc<AtomicUsize>,
 }
 
 /// The receiving end.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct RingReceiver {
     channel: Receiver<Event>,
     bytes: Arc<AtomicUsize>,

@@ -7,6 +7,7 @@
 //! Called by `operators::watermark`, the dealer (new, ended and cut splits) and the coordinator (values at a cut).
 
 use crate::event::Epoch;
+use crate::source::Waker;
 use crate::time::{Instant, Timestamp};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -75,18 +76,25 @@ struct Shared {
 }
 
 /// See the module.
-#[derive(Debug)]
 pub struct Sequencer {
     lateness: Lateness,
     shared: Mutex<Shared>,
     promise: AtomicI64,
+    /// Wakes the workers: a promise rose, or a batch that another one waited for is published.
+    waker: Waker,
+}
+
+impl std::fmt::Debug for Sequencer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Sequencer({:?})", self.promise())
+    }
 }
 
 impl Sequencer {
     /// A node without splits yet, or as a checkpoint left it.
-    pub fn new(lateness: Lateness, restored: Option<&SequencerState>) -> Self {
-        let promise = restored.map_or(Timestamp::MIN, |state| state.promise);
-        Self { lateness, shared: Mutex::default(), promise: AtomicI64::new(promise.0) }
+    pub fn new(lateness: Lateness, restored: Option<Timestamp>, waker: Waker) -> Self {
+        let promise = restored.unwrap_or(Timestamp::MIN);
+        Self { lateness, shared: Mutex::default(), promise: AtomicI64::new(promise.0), waker }
     }
 
     /// The node's settings.
@@ -129,8 +137,13 @@ impl Sequencer {
             split.last_row = now;
         }
         split.published.insert(sequence, maximum.unwrap_or(Timestamp::MIN));
-        split.advance();
-        self.raise(&shared)
+        let unblocks = split.advance() > 1;
+        let rose = self.raise(&shared);
+        drop(shared);
+        if unblocks || rose {
+            (self.waker)();
+        }
+        rose
     }
 
     /// The state before a batch, once all earlier batches of the split are published; given once.
@@ -237,17 +250,21 @@ impl Sequencer {
 }
 
 impl Split {
-    fn advance(&mut self) {
+    /// Takes in what continues the prefix; gives the number of batches.
+    fn advance(&mut self) -> usize {
+        let mut count = 0;
         while let Some(maximum) = self.published.remove(&self.next) {
             self.before.insert(self.next, self.time);
             self.time.maximum = self.time.maximum.max(maximum);
             self.next += 1;
+            count += 1;
             if let Some((_, sequence, value)) = &mut self.cut
                 && *sequence == self.next
             {
                 *value = Some(self.time);
             }
         }
+        count
     }
 }
 
@@ -255,9 +272,11 @@ impl Split {
 mod tests {
     use super::{Lateness, Sequencer};
     use crate::time::{Instant, Timestamp};
+    use std::sync::Arc;
 
     fn node(idle_ns: Option<u64>) -> Sequencer {
-        let node = Sequencer::new(Lateness { delay: 4, ahead: None, idle_ns, tick_ns: Some(1) }, None);
+        let lateness = Lateness { delay: 4, ahead: None, idle_ns, tick_ns: Some(1) };
+        let node = Sequencer::new(lateness, None, Arc::new(|| ()));
         node.add_split((0, 0), None, Instant(0));
         node.add_split((0, 1), None, Instant(0));
         node

@@ -1,0 +1,88 @@
+//! What a plan names, opened: Rust connectors by name, Python objects by their number in the job's list.
+
+use crate::batches::Batches;
+use crate::callback::CallbackSink;
+use crate::collect::Collector;
+use crate::causes::Causes;
+use crate::python_source::PythonSource;
+use crate::residual::PolarsResidual;
+use dataflare_engine::expr::Residual;
+use dataflare_engine::runtime::assembly::Connectors;
+use dataflare_engine::sink::Sink;
+use dataflare_engine::source::Source;
+use dataflare_engine::{EngineError, Result};
+use dataflare_plan::Schema;
+use pyo3::prelude::*;
+use serde_json::Value;
+use std::sync::Arc;
+
+/// See the module.
+pub struct JobConnectors {
+    objects: Vec<Py<PyAny>>,
+    batch_rows: usize,
+    residual: PolarsResidual,
+    causes: Causes,
+}
+
+impl JobConnectors {
+    pub fn new(objects: Vec<Py<PyAny>>, batch_rows: usize, causes: Causes) -> Self {
+        Self { objects, batch_rows, residual: PolarsResidual, causes }
+    }
+
+    fn causes(&self) -> Causes {
+        self.causes.clone()
+    }
+
+    fn object(&self, connector: &str, options: &Value) -> Result<&Py<PyAny>> {
+        let number =
+            options.get("object").and_then(Value::as_u64).and_then(|number| usize::try_from(number).ok());
+        let object = number.and_then(|number| self.objects.get(number));
+        object.ok_or_else(|| {
+            EngineError::internal("the plan", format!("connector {connector} names no object"))
+        })
+    }
+}
+
+impl Connectors for JobConnectors {
+    fn source(&self, connector: &str, options: &Value, schema: &Schema) -> Result<Arc<dyn Source>> {
+        match connector {
+            "batches" => Python::attach(|py| {
+                let object = self.object(connector, options)?.bind(py);
+                let batches = Batches::new(object, self.batch_rows);
+                Ok(Arc::new(batches.map_err(|error| self.causes().keep(py, "from_batches", error))?)
+                    as Arc<dyn Source>)
+            }),
+            "python" => Python::attach(|py| {
+                let object = self.object(connector, options)?.clone_ref(py);
+                Ok(Arc::new(PythonSource::new(object, self.causes())) as Arc<dyn Source>)
+            }),
+            _ => dataflare_connect::source(connector, options, schema)?
+                .ok_or_else(|| EngineError::call("source", "a connector of this release", connector)),
+        }
+    }
+
+    fn sink(&self, connector: &str, options: &Value, schema: &Schema) -> Result<Arc<dyn Sink>> {
+        match connector {
+            "collect" => Python::attach(|py| {
+                let object = self.object(connector, options)?.bind(py).cast::<Collector>().map_err(|_| {
+                    EngineError::internal("the plan", "collect names an object that is no Collector")
+                })?;
+                Ok(Arc::new(object.get().sink()) as Arc<dyn Sink>)
+            }),
+            "batches" => Python::attach(|py| {
+                let function = self.object(connector, options)?.clone_ref(py);
+                let rows = options
+                    .get("chunk_rows")
+                    .and_then(Value::as_u64)
+                    .and_then(|rows| usize::try_from(rows).ok());
+                Ok(Arc::new(CallbackSink::new(function, self.causes(), rows)) as Arc<dyn Sink>)
+            }),
+            _ => dataflare_connect::sink(connector, options, schema)?
+                .ok_or_else(|| EngineError::call("sink", "a connector of this release", connector)),
+        }
+    }
+
+    fn residual(&self) -> Option<&dyn Residual> {
+        Some(&self.residual)
+    }
+}

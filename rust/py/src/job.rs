@@ -1,0 +1,97 @@
+//! Start, wait, stop: the Python `Job` is this with names and types.
+
+use crate::connectors::JobConnectors;
+use crate::causes::Causes;
+use crate::error::{InternalError, PyEngineError};
+use dataflare_engine::EngineError;
+use dataflare_engine::runtime::job::{Job, Settings};
+use dataflare_plan::Plan;
+use pyo3::prelude::*;
+use serde::Deserialize;
+use std::time::Duration;
+
+/// Settings that only sources see, beside those of the engine.
+#[derive(Deserialize)]
+struct SourceSettings {
+    #[serde(default = "default_batch_rows")]
+    batch_rows: usize,
+}
+
+fn default_batch_rows() -> usize {
+    65_536
+}
+
+/// A running job.
+#[pyclass(frozen, name = "Job", module = "dataflare_fast._core")]
+pub struct PyJob {
+    job: Job,
+    causes: Causes,
+}
+
+/// Starts a job in the background.
+#[pyfunction]
+pub fn start(
+    py: Python<'_>,
+    plan_json: &str,
+    settings_json: &str,
+    objects: Vec<Py<PyAny>>,
+) -> PyResult<PyJob> {
+    let plan = Plan::from_json(plan_json).map_err(|error| InternalError::new_err(error.to_string()))?;
+    let settings: Settings = parse_settings(settings_json)?;
+    let source: SourceSettings = parse_settings(settings_json)?;
+    let causes = Causes::default();
+    let connectors = JobConnectors::new(objects, source.batch_rows, causes.clone());
+    let job =
+        py.detach(|| Job::start(plan, &settings, &connectors)).map_err(|error| causes.raise(py, error))?;
+    Ok(PyJob { job, causes })
+}
+
+fn parse_settings<T: for<'a> Deserialize<'a>>(json: &str) -> PyResult<T> {
+    serde_json::from_str(json)
+        .map_err(|error| PyErr::from(PyEngineError(EngineError::internal("the settings", error))))
+}
+
+#[pymethods]
+impl PyJob {
+    fn wait(&self, py: Python<'_>, timeout_s: Option<f64>) -> PyResult<bool> {
+        let timeout = timeout_s.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::ZERO));
+        py.detach(|| self.job.wait(timeout)).map_err(|error| self.causes.raise(py, error))
+    }
+
+    fn stop(&self, drain: bool) {
+        self.job.stop(drain);
+    }
+
+    fn checkpoint(&self) {
+        self.job.checkpoint();
+    }
+
+    fn cancel(&self) {
+        self.job.cancel();
+    }
+
+    #[getter]
+    fn was_finished(&self) -> bool {
+        self.job.was_finished()
+    }
+
+    fn status(&self, py: Python<'_>) -> PyResult<String> {
+        to_json(&py.detach(|| self.job.status()))
+    }
+
+    fn metrics(&self, py: Python<'_>) -> PyResult<String> {
+        to_json(&py.detach(|| self.job.metrics()))
+    }
+}
+
+impl Drop for PyJob {
+    fn drop(&mut self) {
+        // A job without a handle would run on unseen.
+        self.job.cancel();
+    }
+}
+
+fn to_json(value: &impl serde::Serialize) -> PyResult<String> {
+    serde_json::to_string(value)
+        .map_err(|error| PyErr::from(PyEngineError(EngineError::internal("the status", error))))
+}
