@@ -3,7 +3,11 @@
 //! A [`StateTable`] is Arrow, so anyone can read a checkpoint. Keyed tables belong to one of 1024 key groups by a hash of
 //! the key columns that never changes between releases ([`key_group`]).
 
+pub mod canonical;
+pub mod groups;
 pub mod key_group;
+pub mod keys;
+pub mod table;
 
 use crate::error::Result;
 use arrow::record_batch::RecordBatch;
