@@ -164,11 +164,22 @@ mod tests {
     /// The numbers are part of the checkpoint format: if this fails, put the hash right, not the numbers.
     #[test]
     fn groups_of_keys_never_change() {
-        let ints: ArrayRef = Arc::new(Int64Array::from(vec![Some(0), Some(1), Some(-1), Some(i64::MAX), None]));
-        let texts: ArrayRef =
-            Arc::new(StringViewArray::from(vec![Some(""), Some("a"), Some("auction"), Some("a key of 20 bytes..."), None]));
-        let floats: ArrayRef =
-            Arc::new(Float64Array::from(vec![Some(0.0), Some(1.5), Some(f64::NAN), Some(f64::INFINITY), None]));
+        let ints: ArrayRef =
+            Arc::new(Int64Array::from(vec![Some(0), Some(1), Some(-1), Some(i64::MAX), None]));
+        let texts: ArrayRef = Arc::new(StringViewArray::from(vec![
+            Some(""),
+            Some("a"),
+            Some("auction"),
+            Some("a key of 20 bytes..."),
+            None,
+        ]));
+        let floats: ArrayRef = Arc::new(Float64Array::from(vec![
+            Some(0.0),
+            Some(1.5),
+            Some(f64::NAN),
+            Some(f64::INFINITY),
+            None,
+        ]));
         assert_eq!(groups(&[ints.clone()]), [981, 855, 311, 556, 607]);
         assert_eq!(groups(&[texts.clone()]), [981, 409, 599, 413, 607]);
         assert_eq!(groups(&[floats]), [981, 816, 949, 790, 607]);
