@@ -4,8 +4,8 @@
 //! once: what it has seen cannot be taken back.
 
 use crate::arrow_capsule::to_frame;
-use crate::changes::with_changes;
 use crate::causes::Causes;
+use crate::changes::with_changes;
 use arrow::array::RecordBatch;
 use crossbeam_channel::{Sender, TrySendError, bounded};
 use dataflare_engine::sink::{Preparation, Prepared, Sink, SinkWriter};

@@ -2,8 +2,8 @@
 
 use crate::batches::Batches;
 use crate::callback::CallbackSink;
-use crate::collect::Collector;
 use crate::causes::Causes;
+use crate::collect::Collector;
 use crate::python_source::PythonSource;
 use crate::residual::PolarsResidual;
 use dataflare_engine::expr::Residual;

@@ -1,7 +1,7 @@
 //! Start, wait, stop: the Python `Job` is this with names and types.
 
-use crate::connectors::JobConnectors;
 use crate::causes::Causes;
+use crate::connectors::JobConnectors;
 use crate::error::{InternalError, PyEngineError};
 use dataflare_engine::EngineError;
 use dataflare_engine::runtime::job::{Job, Settings};

@@ -23,6 +23,8 @@ use crate::operators::head::Head;
 use crate::operators::project::{Project, TimeMapping};
 use crate::operators::resequence::Resequence;
 use crate::operators::sink::SinkOperator;
+use crate::operators::sort::Sort;
+use crate::operators::sort_keys::SortKeys;
 use crate::operators::union::Union;
 use crate::operators::watermark::Watermark;
 use crate::sink::{Prepared, Sink};
@@ -412,6 +414,10 @@ impl Assembly<'_> {
                 Box::new(Earliest::new(*offset, *rows))
             }
             (TaskKind::Head, Operator::Head { offset, rows }) => Box::new(Head::new(*offset, *rows)),
+            (TaskKind::Sort, Operator::Sort { by, slice }) => {
+                Box::new(Sort::new(SortKeys::new(by, &node.schema)?, *slice))
+            }
+            (TaskKind::TimeOrder, _) => Box::new(Sort::new(SortKeys::new(&[], &node.schema)?, None)),
             (TaskKind::Resequence, _) => Box::new(Resequence::default()),
             (TaskKind::Sink, _) => {
                 let sink = sinks.get(&task.node).ok_or_else(missing)?;
