@@ -195,3 +195,46 @@ def test_dead_letters_need_a_sink() -> None:
 def test_unknown_leaf_is_refused() -> None:
     deferred = pl.defer(lambda: pl.DataFrame({"a": [1]}), schema={"a": pl.Int64})
     assert [one.part for one in refusals(deferred)] == ["a leaf of register_io_source or pl.defer"]
+
+
+def test_counting_rows_needs_no_column_and_keeps_the_height() -> None:
+    job = planned(pl.LazyFrame({"a": [1, 2, 3]}).select(pl.len()))
+    (batches,) = job.objects
+    assert isinstance(batches, Batches)
+    assert batches.splits[0][0].height == 3
+    assert [field["name"] for field in nodes(BIDS.select(pl.len()))[0]["schema"]] == ["auction"]
+
+
+@pytest.mark.parametrize("connector", ["parquet", "ndjson", "csv"])
+def test_counting_rows_of_files_reads_a_row_number(tmp_path: Path, connector: str) -> None:
+    getattr(pl.DataFrame({"n": [1, 2]}), f"write_{connector}")(tmp_path / f"a.{connector}")
+    scan = getattr(pl, f"scan_{connector}")(tmp_path / f"*.{connector}")
+    found = nodes(scan.select(pl.len()))
+    assert [node["operator"] for node in found] == ["source", "aggregate", "sink"]
+    assert found[0]["schema"] == [{"name": found[0]["options"]["row_index"]["name"], "dtype": "uint32"}]
+
+
+def test_count_of_a_concat_is_a_sum_in_64_bits() -> None:
+    assert operators(pl.concat([BIDS, BIDS.head(3)]).select(pl.len())).count("aggregate") == 3
+
+
+def test_step_above_a_sink_is_refused() -> None:
+    sink = BIDS.stream.sink_console()
+    for lf in (sink.select("price"), sink.with_columns(a=1)):
+        assert "a step above sink_console" in [one.part for one in refusals(sink_output(lf))]
+
+
+def test_window_expression_is_refused_as_such() -> None:
+    (refusal,) = refusals(BIDS.select(pl.col("price").sum().over("auction")))
+    assert "`over`" in refusal.reason
+
+
+def test_sorted_rows_reach_every_sink_in_order() -> None:
+    assert only("sink", into_folder(BIDS.sort("price")))["maintain_order"] is True
+    assert only("sink", into_folder(BIDS))["maintain_order"] is False
+
+
+def test_unsupported_polars_is_refused_at_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dataflare_fast.planner.visitor.plan._VISITOR_MAJOR", 99)
+    with pytest.raises(CallError, match=r"expected >=2\.1,<2\.2 .*install a supported Polars"):
+        planned(BIDS)

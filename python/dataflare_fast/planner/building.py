@@ -50,6 +50,11 @@ class Building:
         fields: dict[str, Json] = {"connector": "refused", "options": {}, "bounded": True}
         return Frame(node=self.graph.add("source", [], schema, fields=fields), schema=schema, endless=False)
 
+    def nothing_above_a_sink(self, title: str, schema: pl.Schema) -> Frame:
+        """Notes that something stands above a lazy sink."""
+        self.refusals.add(f"a step above {title}", "a sink gives no rows", f"{title} as the last step")
+        return self.nothing(schema)
+
     def project(self, frame: Frame, exprs: Sequence[Named], schema: pl.Schema) -> Frame:
         """`select`, `with_columns`, `rename`, `drop`: other columns, the same rows."""
         if _is_identity(exprs, frame.schema):
@@ -77,7 +82,9 @@ class Building:
         )
 
     def columns(self, frame: Frame, names: Sequence[str]) -> Frame:
-        """Only these columns, in this order."""
+        """Only these columns, in this order; one that nobody reads where there are none, for the height."""
+        if not names:
+            return frame
         schema = pl.Schema({name: frame.schema[name] for name in names})
         return self.project(frame, columns_of(schema), schema)
 

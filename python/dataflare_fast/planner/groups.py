@@ -29,9 +29,12 @@ _SEQUENCE: Final = frozenset(("first", "last"))
 
 
 def holds_aggregate(expr: ExprNode) -> bool:
-    """True if an aggregate function stands anywhere in it."""
-    verdicts = (classify(node) for node in expr.walk() if isinstance(node, FunctionNode))
-    return any(one is not None and one.function_class is FunctionClass.AGGREGATE for one in verdicts)
+    """True if an aggregate function stands in it; what `over` does is another question."""
+    verdict = classify(expr) if isinstance(expr, FunctionNode) else None
+    if verdict is not None and verdict.function_class is FunctionClass.AGGREGATE:
+        return True
+    is_by_inner = verdict is not None and verdict.function_class is FunctionClass.BY_INNER
+    return not is_by_inner and any(holds_aggregate(child) for child in expr.children())
 
 
 def is_aggregation(exprs: Sequence[Named]) -> bool:

@@ -10,7 +10,7 @@ import heapq
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import polars as pl
 
@@ -32,6 +32,10 @@ from dataflare_fast.words.watermark import Late, Watermark
 from dataflare_fast.words.word import Word
 
 __all__ = ["Demand", "file_frame", "memory_frame", "source_frame", "survey"]
+
+
+_ROWS: Final = "\0rows"
+"""A column that nobody reads."""
 
 
 @dataclass(slots=True)
@@ -111,8 +115,13 @@ def source_frame(building: Building, source: Source, demand: Demand) -> Frame:
 def memory_frame(building: Building, ir: DataFrameScanIR) -> Frame:
     """A `DataFrame` of the user's: one split."""
     frame = ir.frame.select(ir.schema.names())
-    options = {"object": building.graph.object(Batches([[frame]], ir.schema))}
-    return _source(building, "batches", options, ir.schema, bounded=True, replayable=True, single_split=True)
+    if not ir.schema:
+        # A batch needs a column to have a height.
+        frame = pl.DataFrame({_ROWS: pl.repeat(False, ir.frame.height, eager=True)})
+    options = {"object": building.graph.object(Batches([[frame]], frame.schema))}
+    return _source(
+        building, "batches", options, frame.schema, bounded=True, replayable=True, single_split=True
+    )
 
 
 def file_frame(building: Building, ir: FileScanIR) -> Frame:
@@ -129,13 +138,17 @@ def file_frame(building: Building, ir: FileScanIR) -> Frame:
         building.refusals.add(part, "encrypted Parquet arrives in a later release", "a decrypted copy")
     for special in ir.special:
         building.refusals.add(part, f"{special} arrive in a later release", f"the scan without {special}")
+    schema, row_index = ir.schema, ir.row_index
+    if not schema:
+        # A batch needs a column to have a height.
+        schema, row_index = pl.Schema({_ROWS: pl.UInt32()}), (_ROWS, 0)
     options: dict[str, Json] = {
         "paths": list(ir.paths),
-        "row_index": None if ir.row_index is None else {"name": ir.row_index[0], "offset": ir.row_index[1]},
+        "row_index": None if row_index is None else {"name": row_index[0], "offset": row_index[1]},
         "path_column": ir.path_column,
         "polars": None if ir.format == "parquet" else ir.reader,
     }
-    frame = _source(building, ir.format, options, ir.schema, bounded=True, replayable=True, single_split=True)
+    frame = _source(building, ir.format, options, schema, bounded=True, replayable=True, single_split=True)
     if ir.slice is not None:
         frame = building.head(frame, *ir.slice, any_rows=False)
     return frame if ir.predicate is None else building.filter(frame, ir.predicate.expr)

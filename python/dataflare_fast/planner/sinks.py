@@ -82,6 +82,8 @@ def sink_node(building: Building, output: Output, ir: PlanIR, plan: Callable[[Pl
     """
     if isinstance(ir, LeafIR) and isinstance(ir.source, SinkWord):
         word = ir.source
+        if ir.predicate is not None or ir.rows is not None or len(ir.schema) != len(word.schema):
+            return building.nothing_above_a_sink(word.title, ir.schema)
         frame = plan(ir, False)
         return _sink(
             building,
@@ -100,7 +102,7 @@ def sink_node(building: Building, output: Output, ir: PlanIR, plan: Callable[[Pl
             "start() runs sinks: a frame alone does not say where its rows go",
             "sink_parquet('out/', lazy=True), or another sink_* with lazy=True",
         )
-        return building.nothing(ir.schema)
+        return plan(ir, False)
     frame = plan(ir, True)
     if output.connector == "collect" and frame.endless:
         building.refusals.add(
@@ -179,6 +181,8 @@ def _sink(
     maintain_order: bool,
 ) -> Frame:
     _refuse_changes(building, frame, connector, key)
+    # Order counts above a final sort, whatever the sink is.
+    maintain_order = maintain_order or frame.order == "sorted"
     options = dict(options)
     if carried is not None:
         options["object"] = building.graph.object(carried)

@@ -17,6 +17,7 @@ from dataflare_fast.planner.visitor.plan import LeafIR, PlanIR
 from dataflare_fast.sources.leaf import Leaf
 from dataflare_fast.words.marks import Emit, Errors, Name
 from dataflare_fast.words.native import Native
+from dataflare_fast.words.sink import SinkWord
 from dataflare_fast.words.watermark import Late, Watermark
 from dataflare_fast.words.word import Word
 
@@ -50,6 +51,8 @@ class WordPlanner:
                 return self._emit(word, emit)
             case Name():
                 return self._name(word, emit)
+            case SinkWord():
+                return self._building.nothing_above_a_sink(word.title, word.schema)
             case _:
                 raise InternalError(f"the planner does not know the leaf {type(word).__name__}")
 

@@ -9,13 +9,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import polars as pl
 
 from dataflare_fast.errors import CallError
-from dataflare_fast.planner.visitor.expressions import ExprNode, read_expression
+from dataflare_fast.planner.visitor.expressions import (
+    CastNode,
+    ColumnNode,
+    ExprNode,
+    FunctionNode,
+    read_expression,
+)
 
 __all__ = [
     "CacheIR",
@@ -341,7 +347,7 @@ class _Reader:
             case "Filter":
                 return FilterIR(schema, inputs, self._named(node.predicate))
             case "Select":
-                return SelectIR(schema, inputs, self._all(node.expr))
+                return SelectIR(schema, inputs, tuple(map(_without_wide_count, self._all(node.expr))))
             case "HStack":
                 return HStackIR(schema, inputs, self._all(node.exprs))
             case "SimpleProjection":
@@ -359,6 +365,8 @@ class _Reader:
                 return UnionIR(schema, inputs, node.slice)
             case "MapFunction":
                 name, *parameters = node.function
+                if name == "fast_count":
+                    return _counted_files(schema, *parameters)
                 return FunctionIR(schema, inputs, name, tuple(parameters))
             case "Cache":
                 return CacheIR(schema, inputs, node.id_)
@@ -431,6 +439,41 @@ class _Reader:
 
     def _all(self, exprs: list[Any]) -> tuple[Named, ...]:
         return tuple(self._named(expr) for expr in exprs)
+
+
+def _counted_files(schema: pl.Schema, paths: list[str], scan: tuple[str, ...], name: str) -> PlanIR:
+    """Polars writes `scan_csv(...).select(pl.len())` as a function of its own: back to what the user wrote."""
+    files = FileScanIR(
+        pl.Schema(),
+        (),
+        format=scan[0],
+        reader=json.loads(scan[1]),
+        paths=tuple(paths),
+        columns=(),
+        predicate=None,
+        slice=None,
+        row_index=None,
+        path_column=None,
+        special=(),
+    )
+    return SelectIR(schema, (files,), (Named(name, FunctionNode(schema[name], "len")),))
+
+
+def _without_wide_count(named: Named) -> Named:
+    """Polars counts a concat as a sum of counts in 128 bits; the plan has 64, which is as good for rows."""
+    match named.expr:
+        case CastNode(
+            input=FunctionNode(
+                name="sum",
+                dtype=pl.UInt128(),
+                args=(CastNode(dtype=pl.UInt128(), input=ColumnNode()) as inner,),
+            ) as total
+        ):
+            wide = pl.UInt64()
+            counted = replace(total, dtype=wide, args=(replace(inner, dtype=wide),))
+            return replace(named, expr=replace(named.expr, input=counted))
+        case _:
+            return named
 
 
 def _names(columns: list[str] | None) -> tuple[str, ...] | None:
