@@ -4,10 +4,11 @@
 //! Floats divide by a constant as Polars does: times its reciprocal, which differs from a division in the last bit.
 //! Not here: decimals, and units that differ: Polars does those. Called by the compiler.
 
+use super::divisor::Divisor;
 use super::elementwise::{map, map2};
 use super::value::{Kernel, Operand, Value, no_kernel, physical_type, primitive, to_logical, with_integer};
 use crate::error::Result;
-use arrow::array::{Array, ArrayRef, ArrowNativeTypeOp, ArrowPrimitiveType, PrimitiveArray};
+use arrow::array::{Array, ArrayRef, ArrowNativeTypeOp, ArrowPrimitiveType, AsArray, PrimitiveArray};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{Float32Type, Float64Type, Int32Type, Int64Type};
 use dataflare_plan::{BinaryOperator, DataType, TimeUnit};
@@ -146,8 +147,8 @@ where
         BinaryOperator::Add => values::<T>(T::Native::add_wrapping),
         BinaryOperator::Sub => values::<T>(T::Native::sub_wrapping),
         BinaryOperator::Mul => values::<T>(T::Native::mul_wrapping),
-        BinaryOperator::FloorDiv => division::<T>(T::Native::floor_div),
-        BinaryOperator::Mod => division::<T>(T::Native::floor_mod),
+        BinaryOperator::FloorDiv => division::<T>(T::Native::floor_div, Divisor::floor_div),
+        BinaryOperator::Mod => division::<T>(T::Native::floor_mod, Divisor::floor_mod),
         BinaryOperator::TrueDiv => Box::new(|args, _| {
             let [left, right] = pair(args)?;
             let array = match (left, right) {
@@ -172,14 +173,20 @@ fn values<T: ArrowPrimitiveType>(
     })
 }
 
-/// A division of integers: null where the divisor is 0.
-fn division<T>(op: impl Fn(T::Native, T::Native) -> T::Native + Send + Sync + 'static) -> Kernel
+/// A division of integers: null where the divisor is 0. `constant` is the same for a positive `Int64` divisor.
+fn division<T>(
+    op: impl Fn(T::Native, T::Native) -> T::Native + Send + Sync + 'static,
+    constant: impl Fn(Divisor, i64) -> i64 + Send + Sync + 'static,
+) -> Kernel
 where
     T: ArrowPrimitiveType,
     T::Native: Integer,
 {
     Box::new(move |args, _| {
         let [left, right] = pair(args)?;
+        if let Some(array) = by_constant(left, right, &constant)? {
+            return Ok(array);
+        }
         let divisors = primitive::<T>(right.array())?;
         let array = map2::<T, T>(left, right, &op)?;
         if !divisors.values().contains(&T::Native::ZERO) {
@@ -193,6 +200,20 @@ where
         let (_, values, nulls) = array.into_parts();
         Ok(Arc::new(PrimitiveArray::<T>::new(values, NullBuffer::union(nulls.as_ref(), Some(&not_zero)))))
     })
+}
+
+/// The fast path of a division: `Int64` by a constant.
+fn by_constant(left: &Value, right: &Value, op: impl Fn(Divisor, i64) -> i64) -> Result<Option<ArrayRef>> {
+    let (Value::Column(column), Value::Constant(divisor)) = (left, right) else { return Ok(None) };
+    let (Some(column), Some(divisor)) =
+        (column.as_primitive_opt::<Int64Type>(), divisor.as_primitive_opt::<Int64Type>())
+    else {
+        return Ok(None);
+    };
+    let divisor = if divisor.is_valid(0) { Divisor::new(divisor.value(0)) } else { None };
+    Ok(divisor.map(|divisor| {
+        Arc::new(map::<Int64Type, Int64Type>(column, |dividend| op(divisor, dividend))) as ArrayRef
+    }))
 }
 
 /// Floats that know Polars' rounding.
@@ -287,7 +308,7 @@ where
 mod tests {
     use crate::expr::testing::{Frame, binary, col, frame, lit};
     use arrow::array::{Float64Array, Int64Array};
-    use dataflare_plan::BinaryOperator::{Add, FloorDiv, Mod, Mul, TrueDiv};
+    use dataflare_plan::BinaryOperator::{Add, FloorDiv, Mod, Mul, Sub, TrueDiv};
     use dataflare_plan::DataType::{Float64, Int64};
     use std::sync::Arc;
 
@@ -350,5 +371,13 @@ mod tests {
             frame.answer(binary(TrueDiv, lit(1.0, Float64), lit(3.0, Float64))),
             "0.3333333333333333 ".repeat(5).trim()
         );
+    }
+
+    #[test]
+    fn constant_zero_is_left_out_of_float_sums() {
+        let frame = frame([("x", Float64, Arc::new(Float64Array::from(vec![-0.0, 0.0, 1.5])))]);
+        let zero = || lit(0.0, Float64);
+        assert_eq!(frame.answer(binary(Add, col("x"), zero())), "-0.0 0.0 1.5");
+        assert_eq!(frame.answer(binary(Sub, zero(), col("x"))), "0.0 -0.0 -1.5");
     }
 }

@@ -87,3 +87,29 @@ fn negation(call: &Call<'_>) -> Result<Kernel> {
         }), return Err(call.no_kernel())),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::expr::testing::{binary, call, col, frame, lit};
+    use arrow::array::BooleanArray;
+    use dataflare_plan::BinaryOperator::{And, Or, Xor};
+    use dataflare_plan::DataType::Boolean;
+    use serde_json::Value;
+    use std::sync::Arc;
+
+    #[test]
+    fn unknown_and_false_is_false_unknown_or_true_is_true() {
+        let left = vec![Some(true), Some(true), Some(false), Some(false), None];
+        let right = vec![Some(true), None, None, Some(false), None];
+        let frame = frame([
+            ("a", Boolean, Arc::new(BooleanArray::from(left))),
+            ("b", Boolean, Arc::new(BooleanArray::from(right))),
+        ]);
+        let answer = |op| frame.answer(binary(op, col("a"), col("b")));
+        assert_eq!(answer(And), "true - false false -");
+        assert_eq!(answer(Or), "true true - false -");
+        assert_eq!(answer(Xor), "false - - false -");
+        assert_eq!(frame.answer(binary(And, col("a"), lit(Value::Null, Boolean))), "- - false false -");
+        assert_eq!(frame.answer(call("not_", [col("b")], Boolean)), "false - - true -");
+    }
+}

@@ -4,7 +4,9 @@
 //! floats stop at the limits. Units of datetimes round down, of durations towards zero, as floats do. A zoned datetime casts by its UTC ticks.
 //! Not here: floats and times to text, categories, decimals, nested types: Polars does those. Called by the compiler.
 
+use super::divisor::Divisor;
 use super::elementwise::{bits, map};
+use super::text_builder::TextBuilder;
 use super::value::{
     Kernel, Operand, Rows, boolean, no_kernel, physical_type, primitive, strings, to_logical, to_physical,
     with_integer, with_number,
@@ -12,8 +14,7 @@ use super::value::{
 use crate::error::{EngineError, Result};
 use crate::types::arrow_type;
 use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, BooleanArray, PrimitiveArray, StringViewArray, StringViewBuilder,
-    new_null_array,
+    Array, ArrayRef, ArrowPrimitiveType, BooleanArray, PrimitiveArray, StringViewArray, new_null_array,
 };
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::datatypes::{Int32Type, Int64Type};
@@ -70,7 +71,7 @@ fn conversion(from: &DataType, to: &DataType, misfit: Misfit) -> Option<Convert>
                 to_logical(&finer(&days, factor, misfit, rows)?, &target)
             }))
         }
-        (Datetime { unit, .. }, Date) => Some(to_date(*unit)),
+        (Datetime { unit, .. }, Date) => to_date(*unit),
         (Datetime { zone: None, .. }, Datetime { zone: Some(_), .. }) => None,
         (Datetime { unit, .. }, Datetime { unit: into, .. })
         | (Duration { unit }, Duration { unit: into }) => units(*unit, *into, target, misfit),
@@ -140,8 +141,11 @@ macro_rules! float_to_integer {
             }
             fn fits(self) -> bool {
                 const END: $from = ((<$to>::MAX / 2 + 1) as $from) * 2.0;
-                let whole = self.trunc();
-                (whole >= <$to>::MIN as $from) & (whole < END)
+                const START: $from = <$to>::MIN as $from;
+                const BEFORE: $from = START - 1.0;
+                // Without rounding first, which is a call on older processors. Where floats are too coarse for
+                // `BEFORE`, all from `START` on are whole.
+                ((self > BEFORE) | (self == START)) & (self < END) & ((BEFORE < START) | (self >= START))
             }
         }
     )*};
@@ -239,13 +243,13 @@ where
     })
 }
 
-fn to_date(unit: TimeUnit) -> Convert {
-    let divisor = NANOSECONDS_PER_DAY / unit.nanoseconds();
-    Box::new(move |array, _| {
+fn to_date(unit: TimeUnit) -> Option<Convert> {
+    let per_day = Divisor::new(NANOSECONDS_PER_DAY / unit.nanoseconds())?;
+    Some(Box::new(move |array, _| {
         let ticks = to_physical(array)?;
-        let days = map::<Int64Type, Int32Type>(primitive(&ticks)?, |ticks| ticks.div_euclid(divisor) as i32);
+        let days = map::<Int64Type, Int32Type>(primitive(&ticks)?, |ticks| per_day.floor_div(ticks) as i32);
         to_logical(&(Arc::new(days) as ArrayRef), &DataType::Date)
-    })
+    }))
 }
 
 fn units(from: TimeUnit, into: TimeUnit, target: DataType, misfit: Misfit) -> Option<Convert> {
@@ -261,12 +265,16 @@ fn units(from: TimeUnit, into: TimeUnit, target: DataType, misfit: Misfit) -> Op
         }));
     }
     let divisor = into / from;
+    let fast = Divisor::new(divisor)?;
     let truncates = matches!(target, DataType::Duration { .. });
     Some(Box::new(move |array, _| {
         let ticks = to_physical(array)?;
-        let coarse = map::<Int64Type, Int64Type>(primitive(&ticks)?, |ticks| {
-            if truncates { ticks / divisor } else { ticks.div_euclid(divisor) }
-        });
+        let ticks = primitive(&ticks)?;
+        let coarse = if truncates {
+            map::<Int64Type, Int64Type>(ticks, |ticks| ticks / divisor)
+        } else {
+            map::<Int64Type, Int64Type>(ticks, |ticks| fast.floor_div(ticks))
+        };
         to_logical(&(Arc::new(coarse) as ArrayRef), &target)
     }))
 }
@@ -308,19 +316,14 @@ where
 {
     Box::new(|array, _| {
         let array = primitive::<T>(array)?;
-        let mut texts = StringViewBuilder::with_capacity(array.len());
-        let mut text = String::new();
-        for value in array {
-            let Some(value) = value else {
-                texts.append_null();
-                continue;
-            };
-            text.clear();
-            // Writing into a string cannot fail.
-            let _ = write!(text, "{value}");
-            texts.append_value(&text);
+        let mut texts = TextBuilder::with_capacity(array.len());
+        for value in array.values() {
+            texts.append(|text| {
+                // Writing into a string cannot fail.
+                let _ = write!(text, "{value}");
+            });
         }
-        Ok(Arc::new(texts.finish()))
+        Ok(texts.finish(array.nulls().cloned()))
     })
 }
 

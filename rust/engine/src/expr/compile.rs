@@ -120,15 +120,17 @@ impl<'a> Compiler<'a> {
 
     fn step(&mut self, expr: &Expr) -> Result<(Step, DataType)> {
         match expr {
-            Expr::Column { name } => match self.input.iter().position(|field| field.name == *name) {
-                Some(index) => {
-                    Ok((Step::Column { name: name.clone(), index }, self.input[index].dtype.clone()))
+            Expr::Column { name } => {
+                match self.input.iter().enumerate().find(|(_, field)| field.name == *name) {
+                    Some((index, field)) => {
+                        Ok((Step::Column { name: name.clone(), index }, field.dtype.clone()))
+                    }
+                    None => Err(EngineError::internal(
+                        "the plan",
+                        format!("no column '{name}' in the input of {expr}"),
+                    )),
                 }
-                None => Err(EngineError::internal(
-                    "the plan",
-                    format!("no column '{name}' in the input of {expr}"),
-                )),
-            },
+            }
             Expr::Literal { value, dtype } => {
                 Ok((Step::Constant(literal::array(value, dtype)?), dtype.clone()))
             }

@@ -2,9 +2,9 @@
 //!
 //! Called by the compiler, and by `fill_null` and `coalesce` with a mask of their own.
 
-use super::value::{Kernel, Operand, Value, boolean, no_kernel, primitive, retype};
+use super::value::{Kernel, Operand, Value, boolean, no_kernel, primitive, retype, strings};
 use crate::error::{EngineError, Result};
-use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, Datum, PrimitiveArray, Scalar};
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, Datum, PrimitiveArray, Scalar, StringViewArray};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::kernels::zip::zip;
 use arrow::datatypes::{DataType as Arrow, Float64Type, Int32Type, Int64Type};
@@ -59,6 +59,7 @@ pub(super) fn choose(mask: &BooleanBuffer, then: &Value, otherwise: &Value) -> R
             Arrow::Int64 | Arrow::Timestamp(..) | Arrow::Duration(_) | Arrow::Time64(_) => {
                 numbers::<Int64Type>(mask, then, otherwise)?
             }
+            Arrow::Utf8View => texts(mask, then, otherwise)?,
             _ => return Ok(zip(&mask.clone().into(), &*datum(then), &*datum(otherwise))?),
         },
     };
@@ -93,20 +94,117 @@ fn numbers<T: ArrowPrimitiveType>(mask: &BooleanBuffer, then: &Value, otherwise:
             mask.iter().map(|first| if first { t } else { o }).collect()
         }
     };
-    let nulls = match (validity(&then, mask.len()), validity(&otherwise, mask.len())) {
+    let nulls = chosen_validity(mask, &then, &otherwise);
+    Ok(Arc::new(PrimitiveArray::<T>::new(values.into(), nulls)))
+}
+
+/// Chooses views; the answer holds the buffers of both sides.
+fn texts(mask: &BooleanBuffer, then: &Value, otherwise: &Value) -> Result<ArrayRef> {
+    let (t, o) = (strings(then.array())?, strings(otherwise.array())?);
+    let moved = t.data_buffers().len() as u128;
+    // Bits 64 to 95 of a long view (over twelve bytes) number its buffer.
+    let behind = |view: u128| if view as u32 > 12 { view.wrapping_add(moved << 64) } else { view };
+    let constant = |value: &Value, texts: &StringViewArray| match value {
+        Value::Constant(_) => texts.views().first().copied(),
+        Value::Column(_) => None,
+    };
+    let (t_constant, o_constant) = (constant(then, t), constant(otherwise, o));
+    let at = |texts: &StringViewArray, row: usize| texts.views().get(row).copied().unwrap_or(0);
+    let views: Vec<u128> = mask
+        .iter()
+        .enumerate()
+        .map(|(row, first)| {
+            if first {
+                t_constant.unwrap_or_else(|| at(t, row))
+            } else {
+                behind(o_constant.unwrap_or_else(|| at(o, row)))
+            }
+        })
+        .collect();
+    let buffers = t.data_buffers().iter().chain(o.data_buffers().iter()).cloned().collect();
+    let nulls = chosen_validity(mask, then, otherwise);
+    // SAFETY: each view is one of the two sides; those of `otherwise` point behind the buffers of `then`, where theirs are.
+    Ok(Arc::new(unsafe { StringViewArray::new_unchecked(views.into(), buffers, nulls) }))
+}
+
+fn chosen_validity(mask: &BooleanBuffer, then: &Value, otherwise: &Value) -> Option<NullBuffer> {
+    match (validity(then, mask.len()), validity(otherwise, mask.len())) {
         (None, None) => None,
         (t, o) => {
             let all = || BooleanBuffer::new_set(mask.len());
             let (t, o) = (t.unwrap_or_else(all), o.unwrap_or_else(all));
             Some(NullBuffer::new(&(&t & mask) | &(&o & &!mask)))
         }
-    };
-    Ok(Arc::new(PrimitiveArray::<T>::new(values.into(), nulls)))
+    }
 }
 
 fn validity(value: &Value, rows: usize) -> Option<BooleanBuffer> {
     match value {
         Value::Column(array) => array.nulls().map(|nulls| nulls.inner().clone()),
         Value::Constant(array) => array.is_null(0).then(|| BooleanBuffer::new_unset(rows)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::expr::testing::{Frame, call, col, frame, lit};
+    use arrow::array::{BooleanArray, Int64Array, StringViewArray};
+    use dataflare_plan::DataType::{Boolean, Int64, String};
+    use dataflare_plan::Expr;
+    use serde_json::Value;
+    use std::sync::Arc;
+
+    fn rows() -> Frame {
+        let long = "longer than twelve bytes";
+        frame([
+            ("p", Boolean, Arc::new(BooleanArray::from(vec![Some(true), Some(false), None]))),
+            ("a", Int64, Arc::new(Int64Array::from(vec![Some(1), Some(2), Some(3)]))),
+            ("b", Int64, Arc::new(Int64Array::from(vec![Some(10), None, Some(30)]))),
+            ("s", String, Arc::new(StringViewArray::from(vec![Some("x"), Some(long), None]))),
+            (
+                "r",
+                String,
+                Arc::new(StringViewArray::from(vec![Some(long), None, Some("the other long text")])),
+            ),
+        ])
+    }
+
+    fn when(then: Expr, otherwise: Expr) -> Expr {
+        Expr::When { predicate: Box::new(col("p")), then: Box::new(then), otherwise: Box::new(otherwise) }
+    }
+
+    #[test]
+    fn null_is_not_true() {
+        assert_eq!(rows().answer(when(col("a"), col("b"))), "1 - 30");
+        assert_eq!(rows().answer(when(lit(7, Int64), col("b"))), "7 - 30");
+        assert_eq!(rows().answer(when(col("b"), lit(Value::Null, Int64))), "10 - -");
+        assert_eq!(rows().answer(when(lit(1, Int64), lit(2, Int64))), "1 2 2");
+    }
+
+    #[test]
+    fn long_texts_of_both_sides_keep_their_bytes() {
+        assert_eq!(rows().answer(when(col("s"), col("r"))), "x - the other long text");
+        assert_eq!(
+            rows().answer(when(col("r"), col("s"))),
+            "longer than twelve bytes longer than twelve bytes -"
+        );
+        let constant = || lit("a constant of some length", String);
+        assert_eq!(
+            rows().answer(when(constant(), col("r"))),
+            "a constant of some length - the other long text"
+        );
+    }
+
+    #[test]
+    fn fill_and_coalesce_take_the_first_that_is_not_null() {
+        assert_eq!(rows().answer(call("fill_null", [col("b"), col("a")], Int64)), "10 2 30");
+        assert_eq!(
+            rows().answer(call("coalesce", [col("b"), lit(Value::Null, Int64), lit(5, Int64)], Int64)),
+            "10 5 30"
+        );
+        assert_eq!(
+            rows().answer(call("fill_null", [col("r"), lit("-", String)], String)),
+            "longer than twelve bytes - the other long text"
+        );
     }
 }

@@ -11,9 +11,7 @@ use arrow::array::{
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::concat;
-use arrow::datatypes::{
-    DataType as Arrow, Float32Type, Float64Type, Int32Type, Int64Type, UInt32Type, UInt64Type,
-};
+use arrow::datatypes::{DataType as Arrow, Float32Type, Float64Type, Int32Type, Int64Type, UInt32Type};
 use dataflare_plan::DataType;
 use serde_json::Value as Json;
 use std::sync::Arc;
@@ -88,18 +86,23 @@ fn of_value(value: &Json, dtype: &DataType) -> Result<Option<ArrayRef>> {
                 1,
             )?) as _)
         }
-        DataType::UInt64 => {
-            value.as_u64().map(|x| Arc::new(PrimitiveArray::<UInt64Type>::from(vec![x])) as _)
+        other => {
+            with_integer!(other, T => integer::<T>(value).map(|x| Arc::new(PrimitiveArray::<T>::from_value(x, 1)) as _), None)
         }
-        other => with_integer!(other, T => {
-            let fits: Option<<T as ArrowPrimitiveType>::Native> = value.as_i64().and_then(|x| x.try_into().ok());
-            fits.map(|x| Arc::new(PrimitiveArray::<T>::from_value(x, 1)) as _)
-        }, None),
     };
     match built {
         Some(array) if *array.data_type() != arrow && !arrow.is_nested() => Ok(Some(retype(&array, arrow)?)),
         other => Ok(other),
     }
+}
+
+/// A number that fits the type; JSON holds all of Int64 and UInt64.
+fn integer<T: ArrowPrimitiveType>(value: &Json) -> Option<T::Native>
+where
+    T::Native: TryFrom<i128>,
+{
+    let value = value.as_i64().map(i128::from).or_else(|| value.as_u64().map(i128::from))?;
+    T::Native::try_from(value).ok()
 }
 
 /// JSON has no NaN and no infinities: they come as text.

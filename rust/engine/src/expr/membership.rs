@@ -154,3 +154,66 @@ fn stretched(array: BooleanArray, rows: usize) -> BooleanArray {
         nulls,
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::expr::testing::{Frame, call_with, col, frame, lit};
+    use arrow::array::{Float64Array, Int64Array};
+    use dataflare_plan::DataType::{Boolean, Float64, Int64, List};
+    use dataflare_plan::Expr;
+    use serde_json::{Value, json};
+    use std::sync::Arc;
+
+    fn is_in(items: Value, nulls_equal: bool) -> Expr {
+        let list = lit(items, List(Box::new(Int64)));
+        call_with("is_in", [col("a"), list], json!({"nulls_equal": nulls_equal}), Boolean)
+    }
+
+    fn integers() -> Frame {
+        frame([("a", Int64, Arc::new(Int64Array::from(vec![Some(1), Some(2), None])))])
+    }
+
+    #[test]
+    fn null_is_in_no_list_unless_nulls_are_equal() {
+        assert_eq!(integers().answer(is_in(json!([1, null]), false)), "true false -");
+        assert_eq!(integers().answer(is_in(json!([1, null]), true)), "true false true");
+        assert_eq!(integers().answer(is_in(json!([1]), true)), "true false false");
+        assert_eq!(integers().answer(is_in(json!([]), false)), "false false -");
+    }
+
+    #[test]
+    fn long_lists_answer_as_short_ones() {
+        let items: Vec<i64> = (2..50).collect();
+        assert_eq!(integers().answer(is_in(json!(items), false)), "false true -");
+    }
+
+    #[test]
+    fn nan_is_in_a_list_with_nan_and_both_zeros_are_one() {
+        let values = vec![f64::NAN, -0.0, 0.0, 1.0];
+        let frame = frame([("x", Float64, Arc::new(Float64Array::from(values)))]);
+        let list = lit(json!(["NaN", 0.0]), List(Box::new(Float64)));
+        let is_in = call_with("is_in", [col("x"), list], json!({"nulls_equal": false}), Boolean);
+        assert_eq!(frame.answer(is_in), "true true true false");
+    }
+
+    #[test]
+    fn unknown_bound_decides_only_where_the_other_does_not() {
+        let frame = frame([
+            ("x", Int64, Arc::new(Int64Array::from(vec![Some(1), Some(1), Some(1), None, Some(9)]))),
+            ("low", Int64, Arc::new(Int64Array::from(vec![Some(0), Some(5), None, Some(0), Some(0)]))),
+            ("high", Int64, Arc::new(Int64Array::from(vec![Some(1), None, Some(0), Some(5), None]))),
+        ]);
+        let between = |closed: &str, high: Expr| {
+            frame.answer(call_with(
+                "is_between",
+                [col("x"), col("low"), high],
+                json!({"closed": closed}),
+                Boolean,
+            ))
+        };
+        assert_eq!(between("both", col("high")), "true false false - -");
+        assert_eq!(between("left", col("high")), "false false false - -");
+        // A constant null makes all rows null in Polars.
+        assert_eq!(between("both", lit(Value::Null, Int64)), "- - - - -");
+    }
+}

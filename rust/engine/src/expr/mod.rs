@@ -12,6 +12,7 @@ mod cast;
 mod comparison;
 mod compile;
 mod conditional;
+mod divisor;
 mod elementwise;
 mod literal;
 mod membership;
@@ -21,6 +22,7 @@ mod string;
 mod temporal;
 #[cfg(test)]
 mod testing;
+mod text_builder;
 mod value;
 
 use crate::error::{Result, RowErrors};

@@ -56,9 +56,9 @@ fn of_float(
 
 /// The first argument that is not null. `fill_null` with a value is the same with two arguments.
 fn coalesce(call: &Call<'_>) -> Result<Kernel> {
-    let nested = matches!(call.dtype, DataType::Categorical | DataType::Enum { .. } | DataType::Null);
+    let unknown = *call.dtype == DataType::Null || holds_dictionary(call.dtype);
     if call.args.is_empty()
-        || nested
+        || unknown
         || call.args.iter().any(|arg| arg.dtype != *call.dtype)
         || call.has_options()
     {
@@ -77,4 +77,26 @@ fn coalesce(call: &Call<'_>) -> Result<Kernel> {
         }
         Ok(found)
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::expr::testing::{call, col, frame};
+    use arrow::array::{Float64Array, Int64Array};
+    use dataflare_plan::DataType::{Boolean, Float64, Int64};
+    use std::sync::Arc;
+
+    #[test]
+    fn nan_is_a_value_and_null_is_no_number() {
+        let floats = Float64Array::from(vec![Some(f64::NAN), Some(f64::INFINITY), Some(1.0), None]);
+        let integers = Int64Array::from(vec![Some(1), None, Some(2), Some(3)]);
+        let frame = frame([("x", Float64, Arc::new(floats)), ("i", Int64, Arc::new(integers))]);
+        let answer = |name: &str, column: &str| frame.answer(call(name, [col(column)], Boolean));
+        assert_eq!(answer("is_null", "x"), "false false false true");
+        assert_eq!(answer("is_not_null", "x"), "true true true false");
+        assert_eq!(answer("is_nan", "x"), "true false false -");
+        assert_eq!(answer("is_finite", "x"), "false false true -");
+        assert_eq!(answer("is_infinite", "i"), "false - false false");
+        assert_eq!(answer("is_not_nan", "i"), "true - true true");
+    }
 }

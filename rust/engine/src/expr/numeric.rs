@@ -140,3 +140,45 @@ fn better<T: ArrowPrimitiveType>(
     };
     PrimitiveArray::new(values.into(), nulls)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::expr::testing::{call, col, frame, lit};
+    use arrow::array::{Float64Array, Int8Array, Int64Array};
+    use dataflare_plan::DataType::{Float64, Int8, Int64};
+    use serde_json::Value;
+    use std::sync::Arc;
+
+    #[test]
+    fn smallest_integer_is_its_own_negative() {
+        let frame =
+            frame([("a", Int8, Arc::new(Int8Array::from(vec![Some(-128), Some(127), Some(-1), None])))]);
+        assert_eq!(frame.answer(call("abs", [col("a")], Int8)), "-128 127 1 -");
+        assert_eq!(frame.answer(call("neg", [col("a")], Int8)), "-128 -127 1 -");
+    }
+
+    #[test]
+    fn rounding_keeps_the_sign_of_zero() {
+        let frame =
+            frame([("x", Float64, Arc::new(Float64Array::from(vec![1.5, -0.4, -0.0, f64::INFINITY])))]);
+        assert_eq!(frame.answer(call("ceil", [col("x")], Float64)), "2.0 -0.0 -0.0 inf");
+        assert_eq!(frame.answer(call("floor", [col("x")], Float64)), "1.0 -1.0 -0.0 inf");
+    }
+
+    #[test]
+    fn horizontal_functions_pass_over_nulls() {
+        let frame = frame([
+            ("a", Int64, Arc::new(Int64Array::from(vec![Some(1), None, Some(3), None]))),
+            ("b", Int64, Arc::new(Int64Array::from(vec![Some(2), Some(5), None, None]))),
+        ]);
+        assert_eq!(frame.answer(call("min_horizontal", [col("a"), col("b")], Int64)), "1 5 3 -");
+        assert_eq!(
+            frame.answer(call("max_horizontal", [col("a"), col("b"), lit(4, Int64)], Int64)),
+            "4 5 4 4"
+        );
+        assert_eq!(
+            frame.answer(call("max_horizontal", [col("a"), lit(Value::Null, Int64)], Int64)),
+            "1 - 3 -"
+        );
+    }
+}

@@ -6,12 +6,11 @@
 
 use super::compile::Compile;
 use super::numeric::one;
+use super::text_builder::TextBuilder;
 use super::value::{Call, Kernel, Value, primitive, strings};
 use crate::error::{EngineError, Result};
-use arrow::array::{
-    Array, ArrayRef, BooleanArray, Datum, Scalar, StringViewArray, StringViewBuilder, UInt32Array, make_view,
-};
-use arrow::buffer::BooleanBuffer;
+use arrow::array::{Array, ArrayRef, BooleanArray, Datum, Scalar, StringViewArray, UInt32Array, make_view};
+use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::kernels::comparison;
 use arrow::datatypes::{ArrowPrimitiveType, Int32Type, Int64Type};
 use arrow::error::ArrowError;
@@ -19,6 +18,9 @@ use dataflare_plan::DataType;
 use regex::Regex;
 use serde_json::Value as Json;
 use std::sync::Arc;
+
+/// Longest text that lies in the view itself.
+const INLINE_BYTES: u32 = 12;
 
 pub(super) const FUNCTIONS: &[(&str, Compile)] = &[
     ("str.len_bytes", len_bytes),
@@ -77,11 +79,28 @@ fn len_bytes(call: &Call<'_>) -> Result<Kernel> {
     }))
 }
 
+/// Bytes that do not continue a character, counted in the view where it holds the text.
 fn len_chars(call: &Call<'_>) -> Result<Kernel> {
     of_strings(call)?;
     Ok(over_first(|texts| {
-        let count = |text: &str| u32::try_from(text.chars().count()).unwrap_or(u32::MAX);
-        let lengths: Vec<u32> = texts.iter().map(|text| text.map_or(0, count)).collect();
+        let lengths: Vec<u32> = texts
+            .views()
+            .iter()
+            .enumerate()
+            .map(|(row, view)| {
+                let length = *view as u32;
+                if length <= INLINE_BYTES {
+                    let bytes = *view >> 32;
+                    let (high, second) = (bytes & (u128::MAX / 255 * 0x80), bytes & (u128::MAX / 255 * 0x40));
+                    return length - (high & !(second << 1)).count_ones();
+                }
+                if texts.is_null(row) {
+                    0
+                } else {
+                    u32::try_from(texts.value(row).chars().count()).unwrap_or(u32::MAX)
+                }
+            })
+            .collect();
         Ok(Arc::new(UInt32Array::new(lengths.into(), texts.nulls().cloned())))
     }))
 }
@@ -94,7 +113,11 @@ fn rewrite(call: &Call<'_>, write: fn(&str, &mut String)) -> Result<Kernel> {
 
 fn lowercase(text: &str, into: &mut String) {
     if text.is_ascii() {
-        into.extend(text.bytes().map(|byte| char::from(byte.to_ascii_lowercase())));
+        let start = into.len();
+        into.push_str(text);
+        if let Some(added) = into.get_mut(start..) {
+            added.make_ascii_lowercase();
+        }
     } else {
         into.push_str(&text.to_lowercase());
     }
@@ -102,7 +125,11 @@ fn lowercase(text: &str, into: &mut String) {
 
 fn uppercase(text: &str, into: &mut String) {
     if text.is_ascii() {
-        into.extend(text.bytes().map(|byte| char::from(byte.to_ascii_uppercase())));
+        let start = into.len();
+        into.push_str(text);
+        if let Some(added) = into.get_mut(start..) {
+            added.make_ascii_uppercase();
+        }
     } else {
         into.push_str(&text.to_uppercase());
     }
@@ -182,20 +209,17 @@ fn slice(call: &Call<'_>) -> Result<Kernel> {
     }
     let length = length.unwrap_or(i64::MAX);
     Ok(parts(move |text| {
-        let count = if text.is_ascii() { text.len() } else { text.chars().count() };
+        let ascii = text.is_ascii();
+        let byte = |chars: usize| {
+            if ascii { chars } else { text.char_indices().nth(chars).map_or(text.len(), |(byte, _)| byte) }
+        };
+        let count = if ascii { text.len() } else { text.chars().count() };
         let count = i64::try_from(count).unwrap_or(i64::MAX);
         let start = if offset < 0 { offset.saturating_add(count) } else { offset };
         let end = start.saturating_add(length).clamp(0, count);
         let start = start.clamp(0, end);
-        let byte = |chars: i64| {
-            let chars = usize::try_from(chars).unwrap_or(0);
-            if text.is_ascii() {
-                chars
-            } else {
-                text.char_indices().nth(chars).map_or(text.len(), |(byte, _)| byte)
-            }
-        };
-        text.get(byte(start)..byte(end)).unwrap_or("")
+        // Both lie between 0 and the number of characters.
+        text.get(byte(start as usize)..byte(end as usize)).unwrap_or("")
     }))
 }
 
@@ -273,19 +297,18 @@ fn replace(call: &Call<'_>) -> Result<Kernel> {
     }))
 }
 
-/// A function that writes the new text into an empty scratch string.
+/// A function that appends the new text to a string.
 fn rewritten(write: impl Fn(&str, &mut String) + Send + Sync + 'static) -> Kernel {
     over_first(move |texts| {
-        let mut scratch = String::new();
-        let mut answers = StringViewBuilder::with_capacity(texts.len());
+        let mut answers = TextBuilder::with_capacity(texts.len());
         for text in texts {
-            answers.append_option(text.map(|text| {
-                scratch.clear();
-                write(text, &mut scratch);
-                scratch.as_str()
-            }));
+            answers.append(|into| {
+                if let Some(text) = text {
+                    write(text, into);
+                }
+            });
         }
-        Ok(Arc::new(answers.finish()))
+        Ok(answers.finish(texts.nulls().cloned()))
     })
 }
 
@@ -300,24 +323,135 @@ fn concat_str(call: &Call<'_>) -> Result<Kernel> {
     let separator = call.text("separator").ok_or_else(|| call.no_kernel())?.to_owned();
     Ok(Box::new(move |args, rows| {
         let texts = args.iter().map(|arg| Ok((arg, strings(arg.array())?))).collect::<Result<Vec<_>>>()?;
-        let mut scratch = String::new();
-        let mut answers = StringViewBuilder::with_capacity(rows.count);
-        for row in 0..rows.count {
-            scratch.clear();
-            let mut valid = true;
-            for (index, (arg, texts)) in texts.iter().enumerate() {
-                let row = if matches!(arg, Value::Constant(_)) { 0 } else { row };
-                if texts.is_null(row) {
-                    valid = false;
-                    break;
+        let row_of = |arg: &Value, row: usize| if matches!(arg, Value::Constant(_)) { 0 } else { row };
+        let valid = |row: usize| texts.iter().all(|(arg, texts)| texts.is_valid(row_of(arg, row)));
+        let valid = BooleanBuffer::collect_bool(rows.count, valid);
+        let mut answers = TextBuilder::with_capacity(rows.count);
+        for (row, valid) in valid.iter().enumerate() {
+            answers.append(|into| {
+                if !valid {
+                    return;
                 }
-                if index > 0 {
-                    scratch.push_str(&separator);
+                for (index, (arg, texts)) in texts.iter().enumerate() {
+                    if index > 0 {
+                        into.push_str(&separator);
+                    }
+                    into.push_str(texts.value(row_of(arg, row)));
                 }
-                scratch.push_str(texts.value(row));
-            }
-            answers.append_option(valid.then_some(scratch.as_str()));
+            });
         }
-        Ok(Arc::new(answers.finish()))
+        Ok(answers.finish(Some(NullBuffer::new(valid)).filter(|nulls| nulls.null_count() > 0)))
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::expr::testing::{Frame, call, call_with, col, frame, lit};
+    use arrow::array::StringViewArray;
+    use dataflare_plan::DataType::{self, Boolean, Int32, String, UInt32};
+    use dataflare_plan::Expr;
+    use serde_json::{Value, json};
+    use std::sync::Arc;
+
+    fn words() -> Frame {
+        let words = vec![Some("hello"), Some("héé"), None, Some("longer-than-twelve-bytes"), Some("ΑΣ")];
+        frame([("s", String, Arc::new(StringViewArray::from(words)))])
+    }
+
+    fn text(text: &str) -> Expr {
+        lit(text, String)
+    }
+
+    #[test]
+    fn lengths_count_bytes_and_characters() {
+        assert_eq!(words().answer(call("str.len_bytes", [col("s")], UInt32)), "5 5 - 24 4");
+        assert_eq!(words().answer(call("str.len_chars", [col("s")], UInt32)), "5 3 - 24 2");
+    }
+
+    #[test]
+    fn cases_follow_unicode_with_the_final_sigma() {
+        assert_eq!(
+            words().answer(call("str.to_lowercase", [col("s")], String)),
+            "hello héé - longer-than-twelve-bytes ας"
+        );
+        assert_eq!(
+            words().answer(call("str.to_uppercase", [col("s")], String)),
+            "HELLO HÉÉ - LONGER-THAN-TWELVE-BYTES ΑΣ"
+        );
+    }
+
+    #[test]
+    fn negative_slice_counts_from_the_end_and_may_start_before_the_text() {
+        let slice = |offset: i64, length: Expr| {
+            words().answer(call("str.slice", [col("s"), lit(offset, Int32), length], String))
+        };
+        assert_eq!(slice(1, lit(2, Int32)), "el éé - on Σ");
+        assert_eq!(slice(-3, lit(2, Int32)), "ll hé - te Α");
+        assert_eq!(slice(-10, lit(9, Int32)), "hell hé - elve-byte Α");
+        assert_eq!(slice(1, lit(Value::Null, DataType::Null)), "ello éé - onger-than-twelve-bytes Σ");
+    }
+
+    #[test]
+    fn search_for_null_is_null_and_for_nothing_finds_all() {
+        let contains = |pattern: Expr, literal: bool| {
+            words().answer(call_with(
+                "str.contains",
+                [col("s"), pattern],
+                json!({"literal": literal, "strict": true}),
+                Boolean,
+            ))
+        };
+        assert_eq!(contains(lit(Value::Null, String), true), "- - - - -");
+        assert_eq!(contains(text(""), true), "true true - true true");
+        assert_eq!(contains(text("^[hl].*s$"), false), "false false - true false");
+        assert_eq!(contains(text("."), true), "false false - false false");
+        assert_eq!(
+            words().answer(call("str.starts_with", [col("s"), text("hé")], Boolean)),
+            "false true - false false"
+        );
+    }
+
+    #[test]
+    fn replacement_expands_groups_of_a_pattern_only() {
+        let replace = |pattern: &str, value: &str, n: i64, literal: bool| {
+            let options = json!({"n": n, "literal": literal});
+            words().answer(call_with("str.replace", [col("s"), text(pattern), text(value)], options, String))
+        };
+        assert_eq!(replace("l", "$0", -1, true), "he$0$0o héé - $0onger-than-twe$0ve-bytes ΑΣ");
+        assert_eq!(replace("(l)(l)", "$2-$1", 1, false), "hel-lo héé - longer-than-twelve-bytes ΑΣ");
+        assert_eq!(replace("", "_", 1, true), "_hello _héé - _longer-than-twelve-bytes _ΑΣ");
+        assert_eq!(
+            replace("", "_", -1, false),
+            "_h_e_l_l_o_ _h_é_é_ - _l_o_n_g_e_r_-_t_h_a_n_-_t_w_e_l_v_e_-_b_y_t_e_s_ _Α_Σ_"
+        );
+    }
+
+    #[test]
+    fn stripping_takes_white_space_or_the_characters_of_a_set() {
+        let padded = StringViewArray::from(vec!["\u{2003}x\u{3000}", " a \u{b}", "xyx"]);
+        let frame = frame([("s", String, Arc::new(padded))]);
+        let strip = |set: Expr| frame.answer(call("str.strip_chars", [col("s"), set], String));
+        assert_eq!(strip(lit(Value::Null, DataType::Null)), "x a xyx");
+        assert_eq!(strip(text("x\u{3000}\u{2003} \u{b}")), " a y");
+    }
+
+    #[test]
+    fn pattern_from_a_column_or_not_valid_is_left_to_polars() {
+        let contains = |pattern: Expr| {
+            call_with("str.contains", [col("s"), pattern], json!({"literal": false, "strict": true}), Boolean)
+        };
+        assert!(!crate::expr::is_compiled(&contains(col("s")), &words().schema()));
+        assert!(!crate::expr::is_compiled(&contains(text("(")), &words().schema()));
+    }
+
+    #[test]
+    fn concatenation_with_a_null_is_null() {
+        let both = call_with(
+            "concat_str",
+            [col("s"), text("!")],
+            json!({"separator": "-", "ignore_nulls": false}),
+            String,
+        );
+        assert_eq!(words().answer(both), "hello-! héé-! - longer-than-twelve-bytes-! ΑΣ-!");
+    }
 }

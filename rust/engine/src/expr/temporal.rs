@@ -6,6 +6,7 @@
 
 use super::cast;
 use super::compile::Compile;
+use super::divisor::Divisor;
 use super::elementwise::map;
 use super::numeric::one;
 use super::value::{Call, Kernel, primitive, strings, to_logical, to_physical};
@@ -62,6 +63,12 @@ fn ticks_per_day(unit: TimeUnit) -> i64 {
     NANOSECONDS_PER_DAY / unit.nanoseconds()
 }
 
+/// The local day of a tick.
+fn days_of(call: &Call<'_>, dtype: &DataType) -> Result<Divisor> {
+    let unit = local_unit(dtype).ok_or_else(|| call.no_kernel())?;
+    Divisor::new(ticks_per_day(unit)).ok_or_else(|| call.no_kernel())
+}
+
 fn chrono_date(days: i64) -> Option<NaiveDate> {
     NaiveDate::from_num_days_from_ce_opt(i32::try_from(days).ok()?.checked_add(EPOCH_DAY)?)
 }
@@ -72,13 +79,13 @@ fn of_date<O: ArrowPrimitiveType>(call: &Call<'_>, part: fn(NaiveDate) -> O::Nat
     if input.dtype == DataType::Date {
         return Ok(one(move |array| {
             let days = to_physical(array)?;
-            Ok(Arc::new(parts::<Int32Type, O>(primitive(&days)?, |days| i64::from(days), part)))
+            Ok(Arc::new(parts::<Int32Type, O>(primitive(&days)?, i64::from, part)))
         }));
     }
-    let per_day = ticks_per_day(local_unit(&input.dtype).ok_or_else(|| call.no_kernel())?);
+    let per_day = days_of(call, &input.dtype)?;
     Ok(one(move |array| {
         let ticks = to_physical(array)?;
-        Ok(Arc::new(parts::<Int64Type, O>(primitive(&ticks)?, |ticks| ticks.div_euclid(per_day), part)))
+        Ok(Arc::new(parts::<Int64Type, O>(primitive(&ticks)?, |ticks| per_day.floor_div(ticks), part)))
     }))
 }
 
@@ -131,11 +138,11 @@ fn weekday(call: &Call<'_>) -> Result<Kernel> {
             Ok(Arc::new(map::<Int32Type, Int8Type>(primitive(&days)?, |days| of_days(i64::from(days)))))
         }));
     }
-    let per_day = ticks_per_day(local_unit(&input.dtype).ok_or_else(|| call.no_kernel())?);
+    let per_day = days_of(call, &input.dtype)?;
     Ok(one(move |array| {
         let ticks = to_physical(array)?;
         Ok(Arc::new(map::<Int64Type, Int8Type>(primitive(&ticks)?, |ticks| {
-            of_days(ticks.div_euclid(per_day))
+            of_days(per_day.floor_div(ticks))
         })))
     }))
 }
@@ -145,6 +152,7 @@ fn of_day<O: ArrowPrimitiveType>(call: &Call<'_>, part: fn(i64) -> O::Native) ->
     let [input] = call.args()?;
     let unit = local_unit(&input.dtype).ok_or_else(|| call.no_kernel())?;
     let (per_day, nanoseconds) = (ticks_per_day(unit), unit.nanoseconds());
+    let day = days_of(call, &input.dtype)?;
     let first = NaiveDate::MIN.num_days_from_ce() - EPOCH_DAY;
     let last = NaiveDate::MAX.num_days_from_ce() - EPOCH_DAY;
     let range =
@@ -152,7 +160,7 @@ fn of_day<O: ArrowPrimitiveType>(call: &Call<'_>, part: fn(i64) -> O::Native) ->
     Ok(one(move |array| {
         let ticks = to_physical(array)?;
         let ticks = primitive::<Int64Type>(&ticks)?;
-        let parts = map::<Int64Type, O>(ticks, |ticks| part(ticks.rem_euclid(per_day) * nanoseconds));
+        let parts = map::<Int64Type, O>(ticks, |ticks| part(day.floor_mod(ticks) * nanoseconds));
         // A branch-free pass that the common case leaves at once.
         if ticks.values().iter().fold(true, |inside, tick| inside & range.contains(tick)) {
             return Ok(Arc::new(parts));
@@ -217,12 +225,12 @@ fn truncate(call: &Call<'_>) -> Result<Kernel> {
     if step.nanoseconds % unit.nanoseconds() != 0 {
         return Err(call.no_kernel());
     }
-    let ticks = step.nanoseconds / unit.nanoseconds();
+    let every = Divisor::new(step.nanoseconds / unit.nanoseconds()).ok_or_else(|| call.no_kernel())?;
     let origin = if step.from_monday { 4 * ticks_per_day(unit) } else { 0 };
     Ok(Box::new(move |args, _| {
         let array = first_physical(args)?;
         let truncated = map::<Int64Type, Int64Type>(primitive(&array)?, |tick| {
-            tick.wrapping_sub(tick.wrapping_sub(origin).rem_euclid(ticks))
+            tick.wrapping_sub(every.floor_mod(tick.wrapping_sub(origin)))
         });
         to_logical(&(Arc::new(truncated) as ArrayRef), &dtype)
     }))
@@ -287,4 +295,94 @@ fn total(call: &Call<'_>, nanoseconds: i64) -> Result<Kernel> {
             map::<Int64Type, Int64Type>(ticks, |ticks| ticks.wrapping_mul(factor))
         }))
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::expr::testing::{Frame, call, call_with, col, frame, lit};
+    use arrow::array::{DurationMicrosecondArray, TimestampMicrosecondArray};
+    use dataflare_plan::DataType::{Date, Datetime, Duration, Int8, Int32, Int64, String};
+    use dataflare_plan::TimeUnit::Microseconds;
+    use dataflare_plan::{DataType, Expr};
+    use serde_json::json;
+    use std::sync::Arc;
+
+    const TIME: DataType = Datetime { unit: Microseconds, zone: None };
+
+    fn times() -> Frame {
+        let ticks = vec![
+            Some(-1),
+            Some(1_577_840_523_456_789),
+            None,
+            Some(8_000_000_000_000_000_000),
+            Some(i64::MAX),
+        ];
+        frame([("t", TIME, Arc::new(TimestampMicrosecondArray::from(ticks)))])
+    }
+
+    fn truncated(every: &str) -> Expr {
+        let every = lit(every, String);
+        call_with(
+            "dt.timestamp",
+            [call("dt.truncate", [col("t"), every], TIME)],
+            json!({"time_unit": "us"}),
+            Int64,
+        )
+    }
+
+    #[test]
+    fn parts_round_down_before_1970_and_are_null_outside_the_calendar() {
+        assert_eq!(times().answer(call("dt.year", [col("t")], Int32)), "1969 2020 - 255479 -");
+        assert_eq!(times().answer(call("dt.month", [col("t")], Int8)), "12 1 - 11 -");
+        assert_eq!(times().answer(call("dt.day", [col("t")], Int8)), "31 1 - 28 -");
+        assert_eq!(times().answer(call("dt.hour", [col("t")], Int8)), "23 1 - 14 -");
+        assert_eq!(times().answer(call("dt.microsecond", [col("t")], Int32)), "999999 456789 - 0 -");
+        assert_eq!(times().answer(call("dt.weekday", [col("t")], Int8)), "3 3 - 5 7");
+    }
+
+    #[test]
+    fn timestamp_that_overflows_is_null() {
+        let timestamp = |unit: &str| call_with("dt.timestamp", [col("t")], json!({"time_unit": unit}), Int64);
+        assert_eq!(times().answer(timestamp("ms")), "-1 1577840523456 - 8000000000000000 9223372036854775");
+        assert_eq!(times().answer(timestamp("ns")), "-1000 1577840523456789000 - - -");
+    }
+
+    #[test]
+    fn weeks_start_on_mondays_and_days_at_1970() {
+        let rows =
+            |every: &str| times().answer(truncated(every)).split(' ').take(2).collect::<Vec<_>>().join(" ");
+        assert_eq!(rows("10s"), "-10000000 1577840520000000");
+        assert_eq!(rows("7d"), "-604800000000 1577318400000000");
+        assert_eq!(rows("1w"), "-259200000000 1577664000000000");
+        assert_eq!(rows("2w"), "-864000000000 1577664000000000");
+        assert_eq!(rows("1d12h"), "-129600000000 1577750400000000");
+    }
+
+    #[test]
+    fn calendar_steps_and_zones_are_left_to_polars() {
+        for every in ["1mo", "1q", "-1h", "0s", "1w1d", "250ns"] {
+            assert!(!crate::expr::is_compiled(&truncated(every), &times().schema()), "{every}");
+        }
+        let zoned = Datetime { unit: Microseconds, zone: Some("Europe/Berlin".to_owned()) };
+        let schema = vec![dataflare_plan::Field { name: "t".to_owned(), dtype: zoned }];
+        assert!(!crate::expr::is_compiled(&call("dt.hour", [col("t")], Int8), &schema));
+        assert!(!crate::expr::is_compiled(&call("dt.date", [col("t")], Date), &schema));
+    }
+
+    #[test]
+    fn totals_round_towards_zero() {
+        let durations = DurationMicrosecondArray::from(vec![-1, 1500, -86_400_000_001]);
+        let frame = frame([("d", Duration { unit: Microseconds }, Arc::new(durations))]);
+        let total = |unit: &str| {
+            frame.answer(call_with(
+                &format!("dt.total_{unit}"),
+                [col("d")],
+                json!({"fractional": false}),
+                Int64,
+            ))
+        };
+        assert_eq!(total("days"), "0 0 -1");
+        assert_eq!(total("milliseconds"), "0 1 -86400000");
+        assert_eq!(total("nanoseconds"), "-1000 1500000 -86400000001000");
+    }
 }

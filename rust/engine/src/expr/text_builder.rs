@@ -1,0 +1,50 @@
+//! Builds a column of strings from bytes written one row after the other, without a copy in between.
+//!
+//! Not here: parts of existing strings, which share their buffers (`string.rs`). Used by `string.rs` and `cast.rs`.
+
+use arrow::array::{ArrayRef, StringViewArray, make_view};
+use arrow::buffer::{Buffer, NullBuffer};
+use std::sync::Arc;
+
+/// A buffer is closed when it holds this much: offsets of views have 32 bits, and one more text may be long.
+const BUFFER_BYTES: usize = 1 << 30;
+
+/// Longest text that lies in the view itself.
+const INLINE_BYTES: usize = 12;
+
+/// Views written so far, and the bytes of the long ones.
+pub(super) struct TextBuilder {
+    views: Vec<u128>,
+    closed: Vec<Buffer>,
+    open: String,
+}
+
+impl TextBuilder {
+    pub(super) fn with_capacity(rows: usize) -> Self {
+        Self { views: Vec::with_capacity(rows), closed: Vec::new(), open: String::new() }
+    }
+
+    /// Appends what `write` adds to the end of the string; it leaves alone what is there.
+    pub(super) fn append(&mut self, write: impl FnOnce(&mut String)) {
+        let start = self.open.len();
+        write(&mut self.open);
+        let text = self.open.as_bytes().get(start..).unwrap_or(&[]);
+        // Both numbers fit: `open` is closed at 2^30, buffers are fewer than rows.
+        self.views.push(make_view(text, self.closed.len() as u32, start as u32));
+        if text.len() <= INLINE_BYTES {
+            self.open.truncate(start);
+        } else if self.open.len() >= BUFFER_BYTES {
+            self.closed.push(Buffer::from_vec(std::mem::take(&mut self.open).into_bytes()));
+        }
+    }
+
+    /// The column; its rows are null where `nulls` says so.
+    pub(super) fn finish(mut self, nulls: Option<NullBuffer>) -> ArrayRef {
+        if !self.open.is_empty() {
+            self.closed.push(Buffer::from_vec(self.open.into_bytes()));
+        }
+        // SAFETY: each view was made of the bytes that lie at its offset of its buffer, or holds its text; both came from
+        // a `String` at its ends, so they are UTF-8.
+        Arc::new(unsafe { StringViewArray::new_unchecked(self.views.into(), self.closed.into(), nulls) })
+    }
+}
