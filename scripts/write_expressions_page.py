@@ -33,7 +33,7 @@ refused. A refusal names the part, the reason and what to write instead, and one
   other row-wise function is evaluated by Polars, once per batch, as a whole; `dff.explain` marks it
   `[polars]`. Binary operators, casts and `when` have kernels for numbers, booleans, times and text.
   Aggregates in bold are computed; the others arrive in a later release.
-* † Polars does not show the function to an engine: write it inside `.stream.apply`.
+* † Polars does not show the function to an engine: refused; `.stream.apply` arrives in a later release.
 * ⇅ The answer depends on the order of rows: event time, then input, split and position.
 
 This page is written by `scripts/write_expressions_page.py`.
@@ -52,7 +52,7 @@ One answer of all rows of a group: in `agg(...)`, or in a `select` of aggregates
     FunctionClass.NONDETERMINISTIC: """\
 Polars itself answers differently by run, thread, engine or process: refused.""",
     FunctionClass.USER_FUNCTION: """\
-Python code that the planner cannot see: use `.stream.apply` or `.stream.map_batches`.""",
+Python code that the planner cannot see: refused; `.stream.map_native` takes compiled code.""",
     FunctionClass.BY_INNER: "A context for another expression: refused so far.",
     FunctionClass.PLAN_TIME: "Gone, or a constant, before the first row moves.",
 }

@@ -20,6 +20,7 @@ from dataflare_fast.planner.refusals import Refusals
 from dataflare_fast.planner.residual import RebuildError, rebuild
 from dataflare_fast.planner.schema import Json, dtype_to_json, why_unsupported
 from dataflare_fast.planner.visitor.expressions import (
+    ROUNDED_CONSTANT,
     BinaryNode,
     CastNode,
     ColumnNode,
@@ -36,8 +37,10 @@ __all__ = ["ExpressionContext", "meaningless", "shortened", "translate"]
 _DEEPEST: Final = 100
 """Levels of an expression; a JSON reader stops at 128."""
 
-_APPLY: Final = "`.stream.apply(lambda lf: lf.with_columns(...))`, which Polars runs batch by batch"
-_APPLY_FUNCTION: Final = "`.stream.apply(fn)` or `.stream.map_batches(fn, schema)`"
+_APPLY: Final = "`.stream.apply(...)` in a later release; until then compute it before the rows come in"
+_APPLY_FUNCTION: Final = (
+    "`.stream.map_native(fn, schema)` for compiled code; `.stream.apply(fn)` in a later release"
+)
 
 
 @dataclass(slots=True)
@@ -161,6 +164,11 @@ def _why_not_row_wise(node: ExprNode) -> tuple[str, str] | None:
 
 
 def _why_hidden(node: HiddenNode) -> tuple[str, str]:
+    if node.what == ROUNDED_CONSTANT:
+        return (
+            "Polars' plan shows an engine this time rounded to microseconds",
+            "`pl.lit(pl.Series([value], dtype=...))`, which it shows whole",
+        )
     if node.what.startswith("constant"):
         return f"Python cannot hold the {node.what}", "a constant between the years 1 and 9999"
     words = _HIDDEN_WORDS.get(node.what, f"`{node.what}`")

@@ -9,6 +9,8 @@ import pytest
 from tests.planner.expressions.expression_data import FRAME, translated
 
 from dataflare_fast.errors import Refusal, UnsupportedQuery
+from dataflare_fast.planner.visitor.expressions import ROUNDED_CONSTANT, HiddenNode
+from dataflare_fast.planner.visitor.plan import FilterIR, read_plan
 
 c = pl.col
 i, f, b, s, k = c("i"), c("f"), c("b"), c("s"), c("n")
@@ -110,6 +112,20 @@ def test_expression_deeper_than_a_json_reader_goes_is_refused() -> None:
 def test_constant_of_nanoseconds_in_a_series_keeps_them() -> None:
     tree = translated(c("tn") > pl.lit(pl.Series([123_456_789], dtype=pl.Datetime("ns"))))
     assert tree["right"]["value"] == 123_456_789
+
+
+def hidden_parts(query: pl.LazyFrame) -> list[str]:
+    plan = read_plan(query)
+    assert isinstance(plan, FilterIR)
+    return [node.what for node in plan.predicate.expr.walk() if isinstance(node, HiddenNode)]
+
+
+@pytest.mark.parametrize("unit", [pl.Datetime("ns"), pl.Time()])
+def test_constant_that_the_plan_shows_rounded_is_refused(unit: pl.DataType) -> None:
+    times = FRAME.lazy().select(pl.lit(None, dtype=unit).alias("at"), "i")
+    exact, rounded = (pl.lit(value, dtype=pl.Int64).cast(unit) for value in (123_456_000, 123_456_789))
+    assert hidden_parts(times.filter(c("at") > exact, i > 0)) == []
+    assert hidden_parts(times.filter(c("at") > rounded, i > 0)) == [ROUNDED_CONSTANT]
 
 
 def test_constant_is_computed_by_the_planner() -> None:

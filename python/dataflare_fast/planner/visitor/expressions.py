@@ -7,15 +7,20 @@ Not here: what a function means or whether it can run (`planner/classes.py`, `pl
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import datetime as dt
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import polars as pl
 
 from dataflare_fast.planner.visitor.spelling import AGGREGATES, FIXED_OPTIONS, FUNCTIONS, OPERATORS
 
 __all__ = [
+    "ROUNDED_CONSTANT",
     "BinaryNode",
     "CastNode",
     "ColumnNode",
@@ -24,8 +29,12 @@ __all__ = [
     "HiddenNode",
     "LiteralNode",
     "WhenNode",
+    "constants_checked",
     "read_expression",
 ]
+
+ROUNDED_CONSTANT: Final = "constant of nanoseconds"
+"""`HiddenNode.what` of a constant that the visitor shows rounded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +145,38 @@ class HiddenNode(ExprNode):
     what: str
 
 
+_plan_text: ContextVar[Callable[[], str] | None] = ContextVar("_plan_text", default=None)
+_NANOSECONDS: Final = re.compile(r"\d\d:\d\d:\d\d\.\d{6}(?!000)\d{3}")
+
+
+@contextmanager
+def constants_checked(plan_text: Callable[[], str]) -> Iterator[None]:
+    """Inside, a constant that the visitor may have rounded to microseconds becomes a `HiddenNode`.
+
+    The visitor gives times as Python objects, which end there; the text of the plan shows all nine digits.
+
+    Args:
+        plan_text: gives the text of the plan that is read; called only if such a constant is in it.
+    """
+    token = _plan_text.set(plan_text)
+    try:
+        yield
+    finally:
+        _plan_text.reset(token)
+
+
+def _is_rounded(dtype: pl.DataType, value: Any) -> bool:
+    if isinstance(dtype, pl.List | pl.Array) and isinstance(value, list):
+        return any(_is_rounded(cast("Any", dtype.inner), item) for item in value)
+    if isinstance(dtype, pl.Struct) and isinstance(value, dict):
+        return any(_is_rounded(cast("Any", field.dtype), value[field.name]) for field in dtype.fields)
+    if not isinstance(value, dt.time | dt.datetime):
+        return False
+    plan_text = _plan_text.get()
+    exact = isinstance(dtype, pl.Datetime) and dtype.time_unit != "ns"
+    return not exact and plan_text is not None and _NANOSECONDS.search(plan_text()) is not None
+
+
 def read_expression(visitor: Any, node: int) -> ExprNode:
     """Copies one expression.
 
@@ -167,7 +208,10 @@ class _Reader:
             case "Column":
                 return ColumnNode(self._dtype, found.name)
             case "Literal":
-                return LiteralNode(self._dtype, _plain(found.value))
+                value = _plain(found.value)
+                if _is_rounded(self._dtype, value):
+                    return HiddenNode(self._dtype, ROUNDED_CONSTANT)
+                return LiteralNode(self._dtype, value)
             case "Alias":
                 return self._one(found.expr)
             case "BinaryExpr":

@@ -20,6 +20,7 @@ from dataflare_fast.planner.visitor.expressions import (
     ColumnNode,
     ExprNode,
     FunctionNode,
+    constants_checked,
     read_expression,
 )
 
@@ -241,7 +242,8 @@ def read_plan(lf: pl.LazyFrame) -> PlanIR:
     require_supported_polars(lf)
     flags = cast("Any", pl.QueryOptFlags(comm_subexpr_elim=False, join_order=False))
     visitor = cast("Any", lf)._ldf.with_optimizations(flags._pyoptflags).visit()
-    return _Reader(visitor).read()
+    with constants_checked(lambda: lf.explain(optimizations=flags)):
+        return _Reader(visitor).read()
 
 
 def list_leaves(lf: pl.LazyFrame) -> list[Callable[..., Any] | None]:
