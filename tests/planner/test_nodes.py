@@ -90,6 +90,22 @@ def test_sort_by_event_time_of_an_endless_frame_is_its_logical_order() -> None:
     assert operators(into_folder(WATERMARKED.sort("ts"))) == ["source", "watermark", "sink"]
 
 
+def test_sort_below_a_group_that_needs_no_order_is_dropped() -> None:
+    assert "sort" not in operators(BIDS.sort("price").group_by("auction").agg(pl.col("price").max()))
+    assert refusals(BIDS.sort("price").group_by("auction").agg(pl.col("price").first()))
+
+
+def test_windows_of_windows_may_be_sorted_between_for_polars() -> None:
+    small = WATERMARKED.group_by_dynamic("ts", every="10s", group_by="auction").agg(n=pl.len())
+    large = small.sort("ts").group_by_dynamic("ts", every="1m").agg(pl.col("n").max())
+    assert operators(into_folder(large)).count("aggregate") == 2
+
+
+def test_first_of_a_frame_sorted_by_event_time_is_first_in_logical_order() -> None:
+    bids = BIDS.stream.with_watermark("ts", delay="1s").sort("ts")
+    assert "sort" not in operators(bids.group_by("auction").agg(pl.col("price").first()))
+
+
 def test_unnest_is_a_projection() -> None:
     lf = from_batches(pl.DataFrame({"s": [{"x": 1, "y": 2}], "z": [3]}))
     assert [named["name"] for named in only("project", lf.unnest("s"))["exprs"]] == ["x", "y", "z"]

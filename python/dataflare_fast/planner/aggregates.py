@@ -51,8 +51,8 @@ def split_aggregate(expr: ExprNode, context: ExpressionContext) -> SplitAggregat
     """Splits one expression of `agg(...)`, or of a `select` of aggregates only.
 
     Columns and aggregates that several expressions of one context need are made once. Generated names start
-    with a zero character. What cannot run is noted in `context.refusals`; what comes back then has no
-    meaning.
+    with the character 1: zero would end a name in C. What cannot run is noted in `context.refusals`; what
+    comes back then has no meaning.
 
     Args: expr: the expression, typed against the node below. context: one for all expressions of the node.
 
@@ -209,7 +209,7 @@ class _Splitter:
         key = _key(kind, made)
         if key in self.context.generated:
             return None
-        self.context.generated[key] = name or f"\0{kind}{len(self.context.generated)}"
+        self.context.generated[key] = name or f"\x01{kind}{len(self.context.generated)}"
         return self.context.generated[key]
 
     def refuse_list(self, node: ExprNode) -> None:

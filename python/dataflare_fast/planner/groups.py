@@ -23,9 +23,9 @@ from dataflare_fast.planner.visitor.expressions import ColumnNode, ExprNode, Fun
 from dataflare_fast.planner.visitor.plan import DynamicIR, GroupByIR, Named
 from dataflare_fast.planner.windows import refuse_unsupported_grid, window_to_json
 
-__all__ = ["group_by", "holds_aggregate", "is_aggregation", "select_aggregates"]
+__all__ = ["SEQUENCE", "group_by", "holds_aggregate", "is_aggregation", "select_aggregates"]
 
-_SEQUENCE: Final = frozenset(("first", "last"))
+SEQUENCE: Final = frozenset(("first", "last"))
 
 
 def holds_aggregate(expr: ExprNode) -> bool:
@@ -141,7 +141,7 @@ class _Grouping:
         if self._frame.order == "logical":
             return
         for one in aggregates:
-            if one["function"] in _SEQUENCE:
+            if one["function"] in SEQUENCE:
                 self._building.refusals.add(
                     one["text"],
                     f"{one['function']} depends on the order of rows, and its input has none",
@@ -284,7 +284,7 @@ def _free_of(taken: Mapping[str, Json], inputs: Sequence[Json]) -> dict[str, str
     for one in inputs:
         name = one["name"]
         clashes = name in taken and taken[name] != one["expr"]
-        names[name] = f"\0input {name}" if clashes else name
+        names[name] = f"\x01input {name}" if clashes else name
     return names
 
 

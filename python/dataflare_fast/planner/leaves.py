@@ -34,8 +34,8 @@ from dataflare_fast.words.word import Word
 __all__ = ["Demand", "file_frame", "memory_frame", "source_frame", "survey"]
 
 
-_ROWS: Final = "\0rows"
-"""A column that nobody reads."""
+_ROWS: Final = "\x01rows"
+"""A column that nobody reads. No zero character: that would end a name in C, and marks the engine's own."""
 
 
 @dataclass(slots=True)

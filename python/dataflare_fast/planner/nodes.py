@@ -6,16 +6,16 @@ leaves (`leaves.py`), sinks (`sinks.py`), single expressions. Called by `plan.py
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 import polars as pl
 
 from dataflare_fast.planner.building import Building, EmitRequest, columns_of
 from dataflare_fast.planner.event_time import sources_of
 from dataflare_fast.planner.frames import Frame
-from dataflare_fast.planner.groups import group_by, is_aggregation, select_aggregates
+from dataflare_fast.planner.groups import SEQUENCE, group_by, is_aggregation, select_aggregates
 from dataflare_fast.planner.leaves import Demand, file_frame, memory_frame, source_frame
 from dataflare_fast.planner.schema import Json
 from dataflare_fast.planner.visitor.expressions import ColumnNode, FunctionNode
@@ -90,6 +90,15 @@ _REFUSED: Final[Mapping[str, tuple[str, str, str]]] = {
 }
 
 
+OrderNeed: TypeAlias = Literal["rows", "logical", "none"]
+
+
+def _need(aggregates: Sequence[Named], first_groups_first: bool) -> OrderNeed:
+    """What an aggregation needs of a sort below it."""
+    names = (getattr(node, "name", "") for one in aggregates for node in one.expr.walk())
+    return "logical" if first_groups_first or any(name in SEQUENCE for name in names) else "none"
+
+
 class NodePlanner:
     """Plans the nodes of one job.
 
@@ -105,13 +114,21 @@ class NodePlanner:
         self._leaves: dict[tuple[Leaf, int | None], Frame] = {}
         self._words = WordPlanner(building, self)
 
-    def frame(self, ir: PlanIR, emit: EmitRequest | None = None, *, last: bool = False) -> Frame:
+    def frame(
+        self,
+        ir: PlanIR,
+        emit: EmitRequest | None = None,
+        *,
+        last: bool = False,
+        order: OrderNeed = "rows",
+    ) -> Frame:
         """Plans a node and all below it.
 
         Args:
             ir: the node.
             emit: the user's `emit(...)` above, until a stateful operator takes it.
             last: nothing but the sink stands above.
+            order: what the nodes above need of a sort: its rows in order, the logical order, or nothing.
         """
         building = self._building
         match ir:
@@ -124,17 +141,21 @@ class NodePlanner:
             case CacheIR():
                 return self._part(ir, emit)
             case FilterIR():
-                return building.filter(self.frame(ir.inputs[0], emit), ir.predicate.expr)
+                return building.filter(self.frame(ir.inputs[0], emit, order=order), ir.predicate.expr)
             case SelectIR():
-                return self._select(ir, emit, last)
+                return self._select(ir, emit, last, order)
             case HStackIR():
-                return self._with_columns(ir, emit, last)
+                return self._with_columns(ir, emit, last, order)
             case ProjectionIR():
-                return building.columns(self.frame(ir.inputs[0], emit, last=last), ir.schema.names())
+                below = self.frame(ir.inputs[0], emit, last=last, order=order)
+                return building.columns(below, ir.schema.names())
             case GroupByIR():
-                return group_by(building, self.frame(ir.inputs[0]), ir, emit, last=last)
+                below = self.frame(
+                    ir.inputs[0], order=_need(ir.aggregates, ir.maintain_order and not ir.dynamic)
+                )
+                return group_by(building, below, ir, emit, last=last)
             case SortIR():
-                return self._sort(ir, emit)
+                return self._sort(ir, emit, order)
             case SliceIR():
                 return self._slice(ir, emit, last)
             case UnionIR():
@@ -180,27 +201,31 @@ class NodePlanner:
             self._parts[known] = self.frame(ir.inputs[0], emit)
         return self._parts[known]
 
-    def _select(self, ir: SelectIR, emit: EmitRequest | None, last: bool) -> Frame:
+    def _select(self, ir: SelectIR, emit: EmitRequest | None, last: bool, order: OrderNeed) -> Frame:
         if is_aggregation(ir.exprs):
-            return select_aggregates(self._building, self.frame(ir.inputs[0]), ir.exprs, ir.schema, emit)
+            below = self.frame(ir.inputs[0], order=_need(ir.exprs, False))
+            return select_aggregates(self._building, below, ir.exprs, ir.schema, emit)
         if not any(isinstance(node, ColumnNode) for one in ir.exprs for node in one.expr.walk()):
             self._building.refusals.add(
                 f"select of constants ({', '.join(one.name for one in ir.exprs)})",
                 "Polars gives one row for it, whatever the input is",
                 "with_columns, or pl.LazyFrame({...})",
             )
-        return self._building.project(self.frame(ir.inputs[0], emit, last=last), ir.exprs, ir.schema)
+        below = self.frame(ir.inputs[0], emit, last=last, order=order)
+        return self._building.project(below, ir.exprs, ir.schema)
 
-    def _with_columns(self, ir: HStackIR, emit: EmitRequest | None, last: bool) -> Frame:
-        frame = self.frame(ir.inputs[0], emit, last=last)
+    def _with_columns(self, ir: HStackIR, emit: EmitRequest | None, last: bool, order: OrderNeed) -> Frame:
+        frame = self.frame(ir.inputs[0], emit, last=last, order=order)
         new = {one.name: one for one in ir.exprs}
         old = {one.name: one for one in columns_of(frame.schema)}
         exprs = [new.get(name) or old[name] for name in ir.schema]
         return self._building.project(frame, exprs, ir.schema)
 
-    def _sort(self, ir: SortIR, emit: EmitRequest | None) -> Frame:
+    def _sort(self, ir: SortIR, emit: EmitRequest | None, order: OrderNeed) -> Frame:
         building = self._building
         frame = self.frame(ir.inputs[0], emit)
+        if order == "none" and ir.slice is None:
+            return frame
         text = ", ".join(f"'{one.name}'" if isinstance(one, ColumnNode) else "an expression" for one in ir.by)
         is_by_time = (
             len(ir.by) == 1
@@ -208,8 +233,8 @@ class NodePlanner:
             and ir.by[0].name == frame.event_time
             and not ir.descending[0]
         )
-        if frame.endless and is_by_time and frame.order == "logical":
-            # Logical order is event-time order already.
+        if is_by_time and (frame.endless or (order == "logical" and frame.order == "logical")):
+            # Logical order is event-time order already; rows of groups leave in it, but for ties.
             return frame if ir.slice is None else building.head(frame, *ir.slice, any_rows=False)
         if frame.endless:
             building.refusals.add(
@@ -229,7 +254,7 @@ class NodePlanner:
         building = self._building
         names, computed = [], columns_of(frame.schema)
         for number, key in enumerate(ir.by):
-            names.append(key.name if isinstance(key, ColumnNode) else f"\0sort{number}")
+            names.append(key.name if isinstance(key, ColumnNode) else f"\x01sort{number}")
             if not isinstance(key, ColumnNode):
                 computed.append(Named(names[-1], key))
         typed = pl.Schema({one.name: one.expr.dtype for one in computed})

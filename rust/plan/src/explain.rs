@@ -13,6 +13,9 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+/// How the planner's own column names begin.
+const GENERATED: char = '\u{1}';
+
 /// Draws the plan as a tree. A node that several others read is drawn once.
 pub fn explain(plan: &Plan) -> String {
     let mut drawing = Drawing { plan, text: String::new(), drawn: BTreeSet::new() };
@@ -146,26 +149,26 @@ fn place(options: &Value) -> String {
 fn named(one: &NamedExpr) -> String {
     match &one.expr {
         Expr::Column { name } if *name == one.name => name.clone(),
-        expr => format!("{} = {}", one.name.replace('\0', "~"), marked(expr)),
+        expr => format!("{} = {}", one.name.replace(GENERATED, "~"), marked(expr)),
     }
 }
 
 /// Polars evaluates it, batch by batch: it has no kernel of ours.
 fn marked(expr: &Expr) -> String {
     let mark = if expr.is_residual() { " [polars]" } else { "" };
-    format!("{expr}{mark}").replace('\0', "~")
+    format!("{expr}{mark}").replace(GENERATED, "~")
 }
 
 fn aggregate(one: &Aggregate) -> String {
     if one.name == one.text {
         one.text.clone()
     } else {
-        format!("{} = {}", one.name.replace('\0', "~"), one.text)
+        format!("{} = {}", one.name.replace(GENERATED, "~"), one.text)
     }
 }
 
 fn sort_key(key: &SortKey) -> String {
-    format!("{}{}", key.column.replace('\0', "~"), if key.descending { " descending" } else { "" })
+    format!("{}{}", key.column.replace(GENERATED, "~"), if key.descending { " descending" } else { "" })
 }
 
 fn window_text(window: &Window) -> String {

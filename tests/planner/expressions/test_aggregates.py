@@ -88,7 +88,7 @@ def test_cast_of_a_counter_is_one_aggregate_with_the_type_of_the_cast() -> None:
     (layer,) = split(pl.len().cast(pl.Int64))
     assert layer.aggregates == [
         {
-            "name": "\0agg0",
+            "name": "\x01agg0",
             "function": "len",
             "column": None,
             "filter": None,
@@ -96,7 +96,7 @@ def test_cast_of_a_counter_is_one_aggregate_with_the_type_of_the_cast() -> None:
             "dtype": "int64",
         }
     ]
-    assert layer.post == {"kind": "column", "name": "\0agg0"}
+    assert layer.post == {"kind": "column", "name": "\x01agg0"}
 
 
 def test_bare_counter_has_the_type_of_polars() -> None:
@@ -114,7 +114,7 @@ def test_filter_is_an_input_column_and_part_of_the_text() -> None:
     (made,) = layer.aggregates
     assert made["text"] == 'col("j").filter((col("n") > 0)).sum()'
     assert made["filter"] == next(named["name"] for named in layer.pre if named["name"] != "j")
-    assert made["filter"].startswith("\0in")
+    assert made["filter"].startswith("\x01in")
 
 
 def test_what_two_expressions_need_is_made_once() -> None:

@@ -444,7 +444,7 @@ class _Reader:
 
 
 def _counted_files(schema: pl.Schema, paths: list[str], scan: tuple[str, ...], name: str) -> PlanIR:
-    """Polars writes `scan_csv(...).select(pl.len())` as a function of its own: back to what the user wrote."""
+    """Polars makes a function of `scan_csv(...).select(pl.len())`: back to what the user wrote."""
     files = FileScanIR(
         pl.Schema(),
         (),
