@@ -194,3 +194,57 @@ fn base64(text: &str) -> Option<Vec<u8>> {
     }
     Some(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::array;
+    use crate::expr::testing::show;
+    use dataflare_plan::TimeUnit::Microseconds;
+    use dataflare_plan::{DataType, Field};
+    use serde_json::{Value, json};
+
+    fn text(value: Value, dtype: DataType) -> String {
+        show(&array(&value, &dtype).unwrap())
+    }
+
+    #[test]
+    fn each_type_reads_the_value_that_the_planner_writes() {
+        assert_eq!(text(json!(u64::MAX), DataType::UInt64), "18446744073709551615");
+        assert_eq!(text(json!("-inf"), DataType::Float64), "-inf");
+        assert_eq!(text(json!("NaN"), DataType::Float32), "NaN");
+        assert_eq!(text(json!("-1.5"), DataType::Decimal { precision: 10, scale: 2 }), "-1.50");
+        assert_eq!(text(json!("/wBh"), DataType::Binary), "ff0061");
+        assert_eq!(text(json!(18262), DataType::Date), "2020-01-01");
+        assert_eq!(
+            text(json!(-1), DataType::Datetime { unit: Microseconds, zone: None }),
+            "1969-12-31T23:59:59.999999"
+        );
+        assert_eq!(
+            text(json!("b"), DataType::Enum { categories: vec!["a".to_owned(), "b".to_owned()] }),
+            "b"
+        );
+        assert_eq!(text(json!([1, null]), DataType::List(Box::new(DataType::Int8))), "[1, -]");
+        assert_eq!(
+            text(json!([1, 2]), DataType::Array { inner: Box::new(DataType::Int8), width: 2 }),
+            "[1, 2]"
+        );
+        let fields = vec![Field { name: "x".to_owned(), dtype: DataType::Int8 }];
+        assert_eq!(text(json!({"x": 3}), DataType::Struct(fields)), "{x: 3}");
+        assert_eq!(text(Value::Null, DataType::String), "-");
+    }
+
+    #[test]
+    fn value_of_another_type_is_refused() {
+        for (value, dtype) in [
+            (json!(300), DataType::Int8),
+            (json!(-1), DataType::UInt64),
+            (json!("x"), DataType::Float64),
+            (json!("1.234"), DataType::Decimal { precision: 10, scale: 2 }),
+            (json!("?"), DataType::Binary),
+            (json!("z"), DataType::Enum { categories: vec!["a".to_owned()] }),
+            (json!([1]), DataType::Array { inner: Box::new(DataType::Int8), width: 2 }),
+        ] {
+            assert!(array(&value, &dtype).is_err(), "{value} {dtype}");
+        }
+    }
+}
