@@ -38,7 +38,7 @@ _DEEPEST: Final = 100
 """Levels of an expression; a JSON reader stops at 128."""
 
 _APPLY: Final = "`.stream.apply(...)` in a later release; until then compute it before the rows come in"
-_APPLY_FUNCTION: Final = "`.stream.map_native(fn, schema)` if compiled; `.stream.apply(fn)` in a later release"
+_APPLY_FUNCTION: Final = "`.stream.map_native(fn, schema)` if compiled; `.stream.apply(fn)` comes later"
 
 
 @dataclass(slots=True)
