@@ -4,6 +4,7 @@
 //! said, so a plan that disagrees with the engine fails before the first row.
 //! Not here: what a function does (the families). Used by `Program::new` and `is_compiled`.
 
+use super::remainder::Remainder;
 use super::value::{Call, Inputs, Kernel, Operand, Rows, Value, no_kernel};
 use super::{
     arithmetic, boolean, cast, comparison, conditional, literal, membership, null, numeric, string, temporal,
@@ -143,10 +144,15 @@ impl<'a> Compiler<'a> {
                     });
                 Ok((Step::Residual(index), dtype.clone()))
             }
-            Expr::Binary { op, left, right } => self.call(expr, &[left, right], |args, place| match args {
-                [left, right] => binary(*op, left, right, place),
-                _ => Err(no_kernel(place, "")),
-            }),
+            Expr::Binary { op, left, right } => {
+                if let Some(step) = self.remainder(expr, *op, left, right)? {
+                    return Ok((step, DataType::Boolean));
+                }
+                self.call(expr, &[left, right], |args, place| match args {
+                    [left, right] => binary(*op, left, right, place),
+                    _ => Err(no_kernel(place, "")),
+                })
+            }
             Expr::Cast { input, dtype, strict, wrap } => {
                 self.call(expr, &[input], |args, place| match args {
                     [from] => Ok((cast::compile(from, dtype, *strict, *wrap, place)?, dtype.clone())),
@@ -166,6 +172,27 @@ impl<'a> Compiler<'a> {
                 })
             }
         }
+    }
+
+    /// A test of remainders in one pass, if that is what it is.
+    fn remainder(
+        &mut self,
+        expr: &Expr,
+        op: BinaryOperator,
+        left: &Expr,
+        right: &Expr,
+    ) -> Result<Option<Step>> {
+        let Some(pattern) = Remainder::find(op, left, right)? else { return Ok(None) };
+        let (dividend, dtype) = self.step(pattern.dividend)?;
+        if matches!(dividend, Step::Constant(_)) {
+            return Ok(None);
+        }
+        Ok(pattern.compile(&Operand { dtype, constant: None }).map(|kernel| Step::Call {
+            kernel,
+            args: vec![dividend],
+            dtype: arrow_type(&DataType::Boolean),
+            place: expr.to_string().into(),
+        }))
     }
 
     /// Compiles `args`, then the call itself; a call of constants becomes a constant.

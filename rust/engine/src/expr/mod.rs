@@ -18,6 +18,7 @@ mod literal;
 mod membership;
 mod null;
 mod numeric;
+mod remainder;
 mod string;
 mod temporal;
 #[cfg(test)]
