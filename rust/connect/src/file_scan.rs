@@ -50,6 +50,7 @@ pub struct Piece {
     /// Nothing follows in this file.
     pub last: bool,
     pub bytes: usize,
+    /// Positions count from the first row of the piece.
     pub decode: Box<dyn FnOnce() -> Result<Decoded> + Send>,
 }
 
@@ -271,7 +272,10 @@ struct Dress {
 }
 
 impl Dress {
-    fn put_on(self, decoded: Decoded) -> Result<Decoded> {
+    fn put_on(self, mut decoded: Decoded) -> Result<Decoded> {
+        for position in decoded.positions.iter_mut().flatten() {
+            *position += self.first;
+        }
         let rows = decoded.records.num_rows();
         let column = |field: &Field| -> Result<ArrayRef> {
             if self.options.1.as_ref() == Some(&field.name) {

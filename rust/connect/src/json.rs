@@ -128,7 +128,7 @@ impl<T: ArrowTimestampType> ArrayDecoder for TimeDecoder<T> {
 }
 
 /// Seconds since 1970 and nanoseconds of `YYYY-MM-DDTHH:MM:SS[.f][Z]` (a blank for the T too). Anything else: `None`.
-fn iso_time(text: &[u8]) -> Option<(i64, i64)> {
+pub(crate) fn iso_time(text: &[u8]) -> Option<(i64, i64)> {
     let (head, tail) = text.split_at_checked(19)?;
     let number = |from: usize, length: usize| {
         let mut value = 0_i64;

@@ -10,8 +10,12 @@ pub mod file_scan;
 pub mod file_sink;
 pub mod file_types;
 pub mod json;
+mod json_columns;
+mod json_text;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+pub mod ndjson_sink;
+pub mod ndjson_source;
 pub mod nexmark;
 pub mod parquet_sink;
 pub mod parquet_source;
@@ -34,6 +38,7 @@ pub fn source(connector: &str, options: &Value, schema: &Schema) -> Result<Optio
     Ok(Some(match connector {
         #[cfg(feature = "kafka")]
         "kafka" => Arc::new(kafka::source::Kafka::new(options, schema)?),
+        "ndjson" => Arc::new(ndjson_source::ndjson_source(options, schema)?),
         "nexmark" => Arc::new(nexmark::Nexmark::new(options, schema)?),
         "parquet" => Arc::new(parquet_source::parquet_source(options, schema)?),
         _ => return Ok(None),
@@ -49,6 +54,7 @@ pub fn sink(connector: &str, options: &Value, schema: &Schema) -> Result<Option<
         "console" => Arc::new(console::Console::new(options, schema)?),
         #[cfg(feature = "kafka")]
         "kafka" => Arc::new(kafka::sink::KafkaSink::new(options, schema)?),
+        "ndjson" => Arc::new(ndjson_sink::ndjson_sink(options, schema)?),
         "parquet" => Arc::new(parquet_sink::parquet_sink(options, schema)?),
         _ => return Ok(None),
     }))
