@@ -136,6 +136,8 @@ struct InFlight {
     operators: BTreeMap<String, Vec<Object>>,
     sinks: BTreeMap<String, BTreeMap<usize, Prepared>>,
     is_last: bool,
+    /// The input had ended before the cut.
+    ended: bool,
 }
 
 /// What a step did.
@@ -287,6 +289,7 @@ impl Coordinator {
             operators: BTreeMap::new(),
             sinks: BTreeMap::new(),
             is_last,
+            ended,
         });
         shared.wake_all();
     }
@@ -322,7 +325,6 @@ impl Coordinator {
 
     fn commit(&mut self, now: Instant) -> Result<()> {
         let Some(epoch) = self.in_flight.take() else { return Ok(()) };
-        let ended = self.parts.dealers.iter().all(|(_, dealer)| dealer.has_ended());
         let sinks: BTreeMap<String, Vec<Prepared>> =
             epoch.sinks.into_iter().map(|(name, parts)| (name, parts.into_values().collect())).collect();
         let bytes = epoch.operators.values().flatten().map(|object| object.size as u64).sum();
@@ -339,7 +341,7 @@ impl Coordinator {
                 epoch: epoch.epoch,
                 plan: self.parts.plan.clone(),
                 parallelism: self.parts.workers,
-                finished: epoch.is_last && ended,
+                finished: epoch.is_last && epoch.ended,
                 sources: epoch.sources.clone(),
                 watermarks,
                 operators: epoch.operators,

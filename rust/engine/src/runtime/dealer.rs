@@ -53,6 +53,8 @@ struct Shared {
     epoch: Epoch,
     /// The newest barrier that each worker has got.
     told: Vec<Epoch>,
+    /// Workers that were told of the end: barriers that they get from now on stand behind it.
+    told_end: Vec<bool>,
     next_discovery: Instant,
     /// Splits tried in turn when no watermark tells them apart.
     turn: usize,
@@ -90,6 +92,7 @@ impl Dealer {
         {
             let mut shared = dealer.lock();
             shared.told = vec![0; workers];
+            shared.told_end = vec![false; workers];
             dealer.discover(&mut shared, offsets, now)?;
         }
         Ok(dealer)
@@ -124,7 +127,16 @@ impl Dealer {
         }
         let ended = shared.splits.iter().all(|reading| reading.ended);
         let forever = self.source.grows() && !shared.closed;
-        Ok(if ended && !forever { Deal::End } else { Deal::Pending })
+        if !ended || forever {
+            return Ok(Deal::Pending);
+        }
+        if let Some(told) = shared.told_end.get_mut(worker)
+            && !*told
+        {
+            *told = true;
+            (self.waker)();
+        }
+        Ok(Deal::End)
     }
 
     /// When to ask again although nothing woke the worker: a growing source is looked at now and then.
@@ -164,11 +176,10 @@ impl Dealer {
         self.lock().splits.iter().map(|reading| reading.split.name.clone()).collect()
     }
 
-    /// True once every split has ended (a growing source never does by itself).
+    /// True once every split has ended (a growing source never does by itself) and every worker knows: the last epoch's
+    /// barriers must stand behind the end, or what the end releases would belong to no epoch.
     pub fn has_ended(&self) -> bool {
-        let shared = self.lock();
-        shared.splits.iter().all(|reading| reading.ended && reading.peeked.is_none())
-            && (shared.closed || !self.source.grows())
+        self.lock().told_end.iter().all(|told| *told)
     }
 
     /// Tells the source what is durable.

@@ -57,35 +57,23 @@ impl SourceTask {
         Ok(rows)
     }
 
-    /// Nullability and metadata may differ from the plan's schema; names and types may not.
+    /// Takes the plan's columns out of what the source gave, by name. Nullability, metadata and the order of columns may
+    /// differ, and the source may give more; a missing column or another type is an error.
     fn conform(&self, records: RecordBatch) -> Result<RecordBatch> {
         let found = records.schema();
-        let same = found.fields().len() == self.schema.fields().len()
-            && found
-                .fields()
-                .iter()
-                .zip(self.schema.fields())
-                .all(|(a, b)| a.name() == b.name() && a.data_type().equals_datatype(b.data_type()));
-        if !same {
-            return Err(EngineError::call(
-                "source",
-                format!("columns {}", names(&self.schema)),
-                names(&found),
-            ));
-        }
+        let mismatch = || EngineError::call("source", format!("columns {}", names(&self.schema)), names(&found));
+        let columns = self.schema.fields().iter().map(|field| {
+            let column = records.column_by_name(field.name()).ok_or_else(mismatch)?;
+            if column.data_type() == field.data_type() {
+                Ok(Arc::clone(column))
+            } else if is_same_type(column.data_type(), field.data_type()) {
+                Ok(arrow::compute::cast(column, field.data_type())?)
+            } else {
+                Err(mismatch())
+            }
+        });
+        let columns = columns.collect::<Result<Vec<_>>>()?;
         let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(records.num_rows()));
-        let columns = records
-            .columns()
-            .iter()
-            .zip(self.schema.fields())
-            .map(|(column, field)| {
-                if column.data_type() == field.data_type() {
-                    Ok(column.clone())
-                } else {
-                    arrow::compute::cast(column, field.data_type())
-                }
-            })
-            .collect::<Result<Vec<_>, _>>()?;
         Ok(RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?)
     }
 
@@ -103,6 +91,16 @@ impl SourceTask {
                 Ok(())
             }
         }
+    }
+}
+
+/// Equal but for the names of list items, and the size of a dictionary's keys.
+fn is_same_type(found: &DataType, expected: &DataType) -> bool {
+    match (found, expected) {
+        (DataType::Dictionary(_, found), DataType::Dictionary(_, expected)) => {
+            found == expected || matches!(**found, DataType::Utf8 | DataType::LargeUtf8)
+        }
+        _ => found.equals_datatype(expected),
     }
 }
 
