@@ -1,20 +1,19 @@
-//! `+ - * / // %` on numbers, dates, datetimes and durations.
+//! `+ - * / // %` on numbers.
 //!
 //! Integers wrap; `/` makes Float64 of them; `//` rounds down and `%` takes the divisor's sign, both null for divisor 0.
 //! Floats divide by a constant as Polars does: times its reciprocal, which differs from a division in the last bit.
-//! Not here: decimals, and units that differ: Polars does those. Called by the compiler.
+//! Not here: times (`time_arithmetic.rs`), decimals, which Polars adds. Called by the compiler.
 
 use super::divisor::Divisor;
 use super::elementwise::{map, map2};
-use super::value::{Kernel, Operand, Value, no_kernel, physical_type, primitive, to_logical, with_integer};
+use super::time_arithmetic;
+use super::value::{Kernel, Operand, Value, no_kernel, physical_type, primitive, with_integer};
 use crate::error::Result;
 use arrow::array::{Array, ArrayRef, ArrowNativeTypeOp, ArrowPrimitiveType, AsArray, PrimitiveArray};
 use arrow::buffer::NullBuffer;
-use arrow::datatypes::{Float32Type, Float64Type, Int32Type, Int64Type};
-use dataflare_plan::{BinaryOperator, DataType, TimeUnit};
+use arrow::datatypes::{Float32Type, Float64Type, Int64Type};
+use dataflare_plan::{BinaryOperator, DataType};
 use std::sync::Arc;
-
-const MICROSECONDS_PER_DAY: i64 = 86_400_000_000;
 
 /// The kernel of `left op right` and the type of its answer.
 pub(super) fn compile(
@@ -25,11 +24,8 @@ pub(super) fn compile(
 ) -> Result<(Kernel, DataType)> {
     let (l, r) = (&left.dtype, &right.dtype);
     let refuse = || no_kernel(place, &format!("{l}, {r}"));
-    if let Some(dtype) = temporal(op, l, r) {
-        return Ok((temporal_kernel(op, l, r, &dtype).ok_or_else(refuse)?, dtype));
-    }
-    if l != r {
-        return Err(refuse());
+    if l != r || physical_type(l) != *l {
+        return time_arithmetic::compile(op, left, right).ok_or_else(refuse);
     }
     let dtype = match op {
         BinaryOperator::TrueDiv if l.is_integer() => DataType::Float64,
@@ -43,52 +39,12 @@ pub(super) fn compile(
     Ok((kernel.ok_or_else(refuse)?, dtype))
 }
 
-/// The type of an operation on times; `None` for other types, or where Polars converts units.
-fn temporal(op: BinaryOperator, left: &DataType, right: &DataType) -> Option<DataType> {
-    use BinaryOperator::{Add, Sub};
-    use DataType::{Date, Datetime, Duration};
-    match (op, left, right) {
-        (Add | Sub, Datetime { unit, .. }, Duration { unit: other }) if unit == other => Some(left.clone()),
-        (Add, Duration { unit }, Datetime { unit: other, .. }) if unit == other => Some(right.clone()),
-        (Sub, Datetime { unit, .. }, Datetime { .. }) if left == right => Some(Duration { unit: *unit }),
-        (Add | Sub, Duration { .. }, Duration { .. }) if left == right => Some(left.clone()),
-        (Sub, Date, Date) => Some(Duration { unit: TimeUnit::Microseconds }),
-        _ => None,
-    }
-}
-
-fn temporal_kernel(
-    op: BinaryOperator,
-    left: &DataType,
-    right: &DataType,
-    dtype: &DataType,
-) -> Option<Kernel> {
-    if (left, right) == (&DataType::Date, &DataType::Date) {
-        let dtype = dtype.clone();
-        return Some(Box::new(move |args, _| {
-            let [left, right] = pair(args)?;
-            let (left, right) = (left.to_physical()?, right.to_physical()?);
-            let days = map2::<Int32Type, Int64Type>(&left, &right, |l, r| i64::from(l) - i64::from(r))?;
-            let ticks = map::<Int64Type, Int64Type>(&days, |days| days.wrapping_mul(MICROSECONDS_PER_DAY));
-            to_logical(&(Arc::new(ticks) as ArrayRef), &dtype)
-        }));
-    }
-    if physical_type(left) != DataType::Int64 || physical_type(right) != DataType::Int64 {
-        return None;
-    }
-    let (kernel, dtype) = (integer::<Int64Type>(op)?, dtype.clone());
-    Some(Box::new(move |args, rows| {
-        let [left, right] = pair(args)?;
-        to_logical(&kernel(&[left.to_physical()?, right.to_physical()?], rows)?, &dtype)
-    }))
-}
-
-fn pair(args: &[Value]) -> Result<&[Value; 2]> {
+pub(super) fn pair(args: &[Value]) -> Result<&[Value; 2]> {
     args.try_into().map_err(|_| crate::EngineError::internal("arithmetic", "expected two arguments"))
 }
 
 /// Integers with a division that rounds down.
-trait Integer: ArrowNativeTypeOp {
+pub(super) trait Integer: ArrowNativeTypeOp {
     fn to_f64(self) -> f64;
     /// Wraps at `MIN // -1`; 0 for divisor 0.
     fn floor_div(self, divisor: Self) -> Self;
@@ -138,7 +94,8 @@ macro_rules! unsigned {
 }
 unsigned!(u8, u16, u32, u64);
 
-fn integer<T>(op: BinaryOperator) -> Option<Kernel>
+/// The kernel of an operation on integers of one type.
+pub(super) fn integer<T>(op: BinaryOperator) -> Option<Kernel>
 where
     T: ArrowPrimitiveType,
     T::Native: Integer,

@@ -1,16 +1,16 @@
 //! `== != < <= > >=` and the forms in which null equals null.
 //!
 //! NaN equals NaN and is larger than any number; -0.0 equals 0.0; strings and binaries compare byte by byte; times by
-//! ticks. Not here: decimals, categories, nested values, sides of different types: Polars does those.
+//! ticks, decimals by value. Not here: categories, nested values, sides of different types: Polars does those.
 //! Called by the compiler and by `is_between`.
 
-use super::elementwise::{nulls2, test2};
-use super::value::{Kernel, Operand, Value, boolean, no_kernel, physical_type, with_integer};
+use super::elementwise::{map, nulls2, test2};
+use super::value::{Kernel, Operand, Value, boolean, no_kernel, physical_type, primitive, with_integer};
 use crate::error::{EngineError, Result};
-use arrow::array::{Array, BooleanArray, Datum, Scalar};
+use arrow::array::{Array, ArrayRef, BooleanArray, Datum, Scalar};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::kernels::cmp;
-use arrow::datatypes::{Float32Type, Float64Type};
+use arrow::datatypes::{Decimal128Type, Float32Type, Float64Type};
 use dataflare_plan::{BinaryOperator, DataType};
 use std::sync::Arc;
 
@@ -22,10 +22,12 @@ pub(super) fn compile(
     place: &str,
 ) -> Result<(Kernel, DataType)> {
     let refuse = || no_kernel(place, &format!("{}, {}", left.dtype, right.dtype));
-    if left.dtype != right.dtype {
-        return Err(refuse());
-    }
-    let compare = comparator(op, &left.dtype).ok_or_else(refuse)?;
+    let compare = match (&left.dtype, &right.dtype) {
+        (DataType::Decimal { scale: l, .. }, DataType::Decimal { scale: r, .. }) => decimals(op, *l, *r),
+        (l, r) if l == r => comparator(op, l),
+        _ => None,
+    };
+    let compare = compare.ok_or_else(refuse)?;
     let missing = match op {
         BinaryOperator::EqMissing => Some(true),
         BinaryOperator::NeMissing => Some(false),
@@ -61,10 +63,37 @@ pub(super) fn comparator(op: BinaryOperator, dtype: &DataType) -> Option<Compara
         DataType::Float64 => floats::<Float64Type>(op)?,
         DataType::Boolean => booleans(op)?,
         DataType::String | DataType::Binary => bytes(op)?,
+        DataType::Decimal { .. } => integers::<Decimal128Type>(op)?,
         other => with_integer!(&physical_type(other), T => integers::<T>(op)?, return None),
     };
     let temporal = physical_type(dtype) != *dtype;
     Some(if temporal { Box::new(move |l, r| compare(&l.to_physical()?, &r.to_physical()?)) } else { compare })
+}
+
+/// Decimals of different scales compare by their values. What leaves the range of 128 bits stays larger than all.
+fn decimals(op: BinaryOperator, left: i8, right: i8) -> Option<Comparator> {
+    let compare = comparator(op, &DataType::Decimal { precision: 38, scale: left.max(right) })?;
+    if left == right {
+        return Some(compare);
+    }
+    let factor = |digits: u8| 10_i128.checked_pow(u32::from(digits));
+    let (l, r) = (
+        factor(right.saturating_sub(left).max(0).unsigned_abs())?,
+        factor(left.saturating_sub(right).max(0).unsigned_abs())?,
+    );
+    Some(Box::new(move |left, right| compare(&scaled(left, l)?, &scaled(right, r)?)))
+}
+
+fn scaled(value: &Value, factor: i128) -> Result<Value> {
+    let scale = |array: &ArrayRef| -> Result<ArrayRef> {
+        let scaled =
+            map::<Decimal128Type, Decimal128Type>(primitive(array)?, |ticks| ticks.saturating_mul(factor));
+        Ok(Arc::new(scaled))
+    };
+    Ok(match value {
+        Value::Column(array) => Value::Column(scale(array)?),
+        Value::Constant(array) => Value::Constant(scale(array)?),
+    })
 }
 
 fn integers<T>(op: BinaryOperator) -> Option<Comparator>
@@ -180,9 +209,9 @@ fn null_equals_null(
 #[cfg(test)]
 mod tests {
     use crate::expr::testing::{binary, col, frame, lit};
-    use arrow::array::{BooleanArray, Float64Array, StringViewArray};
+    use arrow::array::{BooleanArray, Decimal128Array, Float64Array, StringViewArray};
     use dataflare_plan::BinaryOperator::{Eq, EqMissing, Ge, Gt, Le, Lt, Ne, NeMissing};
-    use dataflare_plan::DataType::{Boolean, Float64, String};
+    use dataflare_plan::DataType::{Boolean, Decimal, Float64, String};
     use serde_json::Value;
     use std::sync::Arc;
 
@@ -224,5 +253,19 @@ mod tests {
         let frame = frame([("s", String, Arc::new(words))]);
         assert_eq!(frame.answer(binary(Lt, col("s"), lit("a", String))), "true false false -");
         assert_eq!(frame.answer(binary(Ge, lit("apple", String), col("s"))), "true true false -");
+    }
+
+    #[test]
+    fn decimals_of_different_scales_compare_by_value() {
+        let prices =
+            Decimal128Array::from(vec![Some(150), Some(-225), None]).with_precision_and_scale(10, 2).unwrap();
+        let limits = Decimal128Array::from(vec![15_000, 30_000, 1]).with_precision_and_scale(12, 4).unwrap();
+        let (price, limit) = (Decimal { precision: 10, scale: 2 }, Decimal { precision: 12, scale: 4 });
+        let frame = frame([("p", price, Arc::new(prices)), ("l", limit, Arc::new(limits))]);
+        assert_eq!(frame.answer(binary(Eq, col("p"), col("l"))), "true false -");
+        assert_eq!(
+            frame.answer(binary(Lt, col("p"), lit("1", Decimal { precision: 38, scale: 0 }))),
+            "false true -"
+        );
     }
 }

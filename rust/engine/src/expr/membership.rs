@@ -11,7 +11,7 @@ use crate::error::{EngineError, Result};
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::and_kleene;
-use arrow::datatypes::{Float32Type, Float64Type};
+use arrow::datatypes::{Decimal128Type, Float32Type, Float64Type};
 use dataflare_plan::{BinaryOperator, DataType};
 use hashbrown::HashSet;
 use std::hash::Hash;
@@ -86,6 +86,7 @@ fn contains(dtype: &DataType, items: &ArrayRef) -> Result<Option<Contains>> {
         DataType::Float64 => {
             numbers::<Float64Type, u64>(&items, |x| if x.is_nan() { u64::MAX } else { (x + 0.0).to_bits() })?
         }
+        DataType::Decimal { .. } => numbers::<Decimal128Type, i128>(&items, |x| x)?,
         other => {
             with_integer!(other, T => numbers::<T, <T as ArrowPrimitiveType>::Native>(&items, |x| x)?, return Ok(None))
         }

@@ -24,6 +24,7 @@ mod temporal;
 #[cfg(test)]
 mod testing;
 mod text_builder;
+mod time_arithmetic;
 mod value;
 
 use crate::error::{Result, RowErrors};
