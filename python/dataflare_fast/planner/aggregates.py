@@ -54,8 +54,9 @@ def split_aggregate(expr: ExprNode, context: ExpressionContext) -> SplitAggregat
     with the character 1: zero would end a name in C. What cannot run is noted in `context.refusals`; what
     comes back then has no meaning.
 
-    Args: expr: the expression, typed against the node below. context: one for all expressions of the node.
-
+    Args:
+        expr: the expression, typed against the node below.
+        context: one for all expressions of the node.
     """
     splitter = _Splitter(expr, context)
     before = len(context.refusals)

@@ -8,10 +8,11 @@ use arrow::array::{Array, ArrayRef};
 use arrow::compute::{cast, concat};
 use arrow::datatypes::{DataType, Field, FieldRef};
 use arrow::record_batch::RecordBatch;
-use dataflare_engine::error::{EngineError, Result};
+use dataflare_engine::error::{EngineError, Result, RowError, RowErrors};
 use dataflare_engine::expr::{Residual, ResidualProgram};
 use dataflare_engine::types::column_index;
 use dataflare_plan::{NamedExpr, Schema};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use std::sync::Arc;
 
@@ -21,7 +22,8 @@ pub struct PolarsResidual;
 
 impl Residual for PolarsResidual {
     fn prepare(&self, exprs: &[NamedExpr], input: &Schema) -> Result<Box<dyn ResidualProgram>> {
-        let place = exprs.iter().map(|named| named.expr.to_string()).collect::<Vec<_>>().join(", ");
+        let places: Vec<String> = exprs.iter().map(|named| named.expr.to_string()).collect();
+        let place = places.join(", ");
         let columns = exprs.iter().flat_map(|named| named.expr.columns());
         let read: Schema =
             input.iter().filter(|field| columns.clone().any(|name| name == field.name)).cloned().collect();
@@ -32,22 +34,26 @@ impl Residual for PolarsResidual {
             let class = py.import("dataflare_fast.planner.residual")?.getattr("ResidualEvaluator")?;
             Ok(class.call1((written, schema))?.unbind())
         });
-        let evaluator = evaluator.map_err(|error| EngineError::internal(&*place, error))?;
-        Ok(Box::new(PolarsProgram { evaluator, read, place }))
+        let evaluator = evaluator.map_err(|error| refused(&place, &error))?;
+        Ok(Box::new(PolarsProgram { evaluator, read, place, places }))
     }
 }
+
+/// Row of the batch, number of the expression and Polars' reason, for each row that it refused.
+type Failures = Vec<(usize, usize, String)>;
 
 /// Expressions that a Python `ResidualEvaluator` holds.
 struct PolarsProgram {
     evaluator: Py<PyAny>,
     /// The columns that the expressions read.
     read: Schema,
-    /// The expressions, for messages.
+    /// All expressions, and each, for messages.
     place: String,
+    places: Vec<String>,
 }
 
 impl ResidualProgram for PolarsProgram {
-    fn evaluate(&mut self, batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
+    fn evaluate(&mut self, batch: &RecordBatch, errors: &mut RowErrors) -> Result<Vec<ArrayRef>> {
         let indices = self
             .read
             .iter()
@@ -55,17 +61,27 @@ impl ResidualProgram for PolarsProgram {
             .collect::<Result<Vec<_>>>()?;
         let input = batch.project(&indices)?;
         Python::attach(|py| {
-            let evaluator = self.evaluator.bind(py);
-            let input = Bound::new(py, ArrowBatch::new(input)).map_err(|error| self.broken(&error))?;
-            match evaluator.call1((&input,)).and_then(|frame| read_batches(&frame)) {
-                Ok(batches) => self.columns(&batches, batch.num_rows()),
-                Err(error) => Err(self.row_error(evaluator, &input, &error)),
-            }
+            let (made, failures) = self.call(py, input).map_err(|error| self.broken(&error))?;
+            errors.extend(failures.into_iter().map(|(row, number, message)| RowError {
+                row,
+                code: "polars",
+                place: self.places.get(number).unwrap_or(&self.place).clone(),
+                message,
+            }));
+            self.columns(&made, batch.num_rows())
         })
     }
 }
 
 impl PolarsProgram {
+    /// The columns that Polars made, and the rows that it refused.
+    fn call(&self, py: Python<'_>, input: RecordBatch) -> PyResult<(Vec<RecordBatch>, Failures)> {
+        let input = Bound::new(py, ArrowBatch::new(input))?;
+        let answer = self.evaluator.bind(py).call_method1("evaluate", (input,))?;
+        let (frame, failures) = answer.extract::<(Bound<'_, PyAny>, Failures)>()?;
+        Ok((read_batches(&frame)?, failures))
+    }
+
     fn columns(&self, batches: &[RecordBatch], rows: usize) -> Result<Vec<ArrayRef>> {
         let Some(first) = batches.first() else {
             return Err(EngineError::internal(&*self.place, "Polars gave no batch"));
@@ -84,25 +100,17 @@ impl PolarsProgram {
             .collect()
     }
 
-    /// The error of the first row that Polars refuses.
-    fn row_error(
-        &self,
-        evaluator: &Bound<'_, PyAny>,
-        input: &Bound<'_, ArrowBatch>,
-        error: &PyErr,
-    ) -> EngineError {
-        match evaluator
-            .call_method1("first_failure", (input,))
-            .and_then(|found| found.extract::<(u64, String)>())
-        {
-            Ok((row, reason)) => EngineError::Data { place: self.place.clone(), row, reason },
-            Err(_) => self.broken(error),
-        }
-    }
-
     fn broken(&self, error: &PyErr) -> EngineError {
         EngineError::internal(&*self.place, error)
     }
+}
+
+/// What `ResidualEvaluator` says of its arguments: a `CallError` is the user's, anything else ours.
+fn refused(place: &str, error: &PyErr) -> EngineError {
+    Python::attach(|py| match error.is_instance_of::<PyValueError>(py) {
+        true => EngineError::call(place, "constants that Polars takes", error.value(py).to_string()),
+        false => EngineError::internal(place, error),
+    })
 }
 
 /// Polars exports categories with small keys and names the items of lists in its own way.

@@ -17,6 +17,7 @@ from tests.planner.expressions.expression_data import (
 )
 
 from dataflare_fast import _core
+from dataflare_fast.planner.residual import ResidualEvaluator
 from dataflare_fast.planner.schema import schema_to_json
 from dataflare_fast.planner.visitor.expressions import ColumnNode
 
@@ -45,6 +46,32 @@ def test_row_that_polars_refuses_is_named() -> None:
     frame = pl.DataFrame({"s": ["1", "2", None, "x", "y"]})
     with pytest.raises(ValueError, match=r"row 3.*strict integer parsing failed"):
         _core.evaluate(residual_json(tree), schema, frame)
+
+
+def test_constant_that_polars_refuses_is_found_without_a_row() -> None:
+    tree = translated(pl.col("s").str.extract("(", 1))
+    schema = json.dumps(schema_to_json({"s": pl.String()}))
+    with pytest.raises(ValueError, match="expected constants that Polars takes"):
+        _core.evaluate(residual_json(tree), schema, pl.DataFrame({"s": ["x"]}))
+
+
+def test_rows_that_polars_refuses_are_null_and_the_others_stand() -> None:
+    exprs = [
+        {"name": "number", "expr": translated(pl.col("s").str.to_integer())},
+        {"name": "first", "expr": translated(pl.col("l").list.get(0))},
+    ]
+    texts = [None if row % 7 == 0 else str(row) for row in range(50)]
+    texts[20] = texts[49] = "x"
+    lists = [[row] for row in range(50)]
+    lists[3] = []
+    made, failures = ResidualEvaluator(json.dumps(exprs)).evaluate(pl.DataFrame({"s": texts, "l": lists}))
+    assert [(row, expr) for row, expr, _ in failures] == [(3, 1), (20, 0), (49, 0)]
+    assert all("This error occurred" not in reason for _, _, reason in failures)
+    kept = [row not in (3, 20, 49) for row in range(50)]
+    assert made["first"].to_list() == [row if kept[row] else None for row in range(50)]
+    assert made["number"].to_list() == [
+        int(text) if text and keep else None for text, keep in zip(texts, kept, strict=True)
+    ]
 
 
 def test_plan_that_is_none_is_refused() -> None:

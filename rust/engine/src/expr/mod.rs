@@ -46,11 +46,12 @@ pub trait Residual: Send + Sync {
 
 /// Expressions that Polars evaluates.
 pub trait ResidualProgram: Send {
-    /// One array for each prepared expression, each as long as `batch`.
+    /// One array for each prepared expression, each as long as `batch`. A row that Polars refuses is null in all of
+    /// them and noted in `errors`.
     ///
     /// # Errors
-    /// What Polars refuses, as [`crate::EngineError::Data`].
-    fn evaluate(&mut self, batch: &RecordBatch) -> Result<Vec<ArrayRef>>;
+    /// Only bugs: rows have theirs in `errors`.
+    fn evaluate(&mut self, batch: &RecordBatch, errors: &mut RowErrors) -> Result<Vec<ArrayRef>>;
 }
 
 /// A list of expressions ready to run; residual ones go to Polars in one call per batch.
@@ -80,10 +81,10 @@ impl Program {
     /// One array per expression, each as long as `batch`. Columns are found by name; `batch` may hold more of them.
     ///
     /// # Errors
-    /// Only bugs and what Polars refuses: a row that cannot be computed is null and noted in `errors`.
+    /// Only bugs: a row that cannot be computed is null and noted in `errors`.
     pub fn evaluate(&mut self, batch: &RecordBatch, errors: &mut RowErrors) -> Result<Vec<ArrayRef>> {
         let residuals = match &mut self.residual {
-            Some(program) => program.evaluate(batch)?,
+            Some(program) => program.evaluate(batch, errors)?,
             None => Vec::new(),
         };
         let mut inputs = Inputs::new(batch, &residuals, errors);
@@ -141,7 +142,7 @@ mod tests {
     }
 
     impl ResidualProgram for NumbersProgram {
-        fn evaluate(&mut self, batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
+        fn evaluate(&mut self, batch: &RecordBatch, _: &mut RowErrors) -> Result<Vec<ArrayRef>> {
             self.batches += 1;
             let column = |index| Int64Array::from(vec![10 * index as i64 + self.batches; batch.num_rows()]);
             Ok((0..self.exprs).map(|index| Arc::new(column(index)) as ArrayRef).collect())
