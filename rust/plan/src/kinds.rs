@@ -51,7 +51,9 @@ impl Plan {
     /// What stands in front of node `id`.
     pub fn exchange(&self, id: NodeId) -> Exchange {
         match self.nodes.get(id).map(|node| &node.operator) {
-            Some(Operator::Aggregate { keys, .. }) if !keys.is_empty() => Exchange::Keys(keys.clone()),
+            Some(Operator::Aggregate { keys, maintain_order: false, .. }) if !keys.is_empty() => {
+                Exchange::Keys(keys.clone())
+            }
             Some(Operator::Aggregate { .. } | Operator::Head { .. } | Operator::Sort { .. }) => {
                 Exchange::Single
             }

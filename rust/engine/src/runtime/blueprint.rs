@@ -107,10 +107,12 @@ impl Blueprint {
                     )),
                 };
             }
-            Operator::Aggregate { .. } => {
+            Operator::Aggregate { maintain_order, .. } => {
                 let plan = self.aggregate_plan(id)?;
                 let partial = self.push(TaskKind::Partial, id, vec![forward(first()?)]);
                 let route = match plan.keys() {
+                    // The order of groups over all workers is known to one that has them all.
+                    _ if *maintain_order => Route::Single,
                     0 => Route::Single,
                     keys => Route::Hash((0..keys).collect()),
                 };
