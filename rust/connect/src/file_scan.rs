@@ -5,6 +5,7 @@
 //! of a followed folder comes next (`followed.rs`).
 
 use crate::blocking::{BlockingReader, Bounds, Outlet};
+use crate::followed::Followed;
 use arrow::array::{ArrayRef, RecordBatchOptions, StringViewArray, UInt32Array};
 use arrow::record_batch::RecordBatch;
 use dataflare_engine::source::{Decoded, Offset, RawBatch, Source, Split, SplitReader, Waker};
@@ -14,7 +15,8 @@ use dataflare_plan::{Field, Schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Most rows of a batch.
 pub const BATCH_ROWS: u64 = 65_536;
@@ -35,6 +37,9 @@ pub trait FileFormat: Send + Sync {
     fn prime(&self, _first: &Path) -> Result<()> {
         Ok(())
     }
+
+    /// How names of such files end, after the point.
+    fn extensions(&self) -> &'static [&'static str];
 
     /// False while a file of a followed folder is visibly unfinished.
     fn is_complete(&self, _path: &Path) -> bool {
@@ -58,7 +63,15 @@ pub struct Piece {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScanOptions {
+    #[serde(default)]
     pub paths: Vec<PathBuf>,
+    /// The folder or pattern that is followed.
+    #[serde(default)]
+    path: Option<PathBuf>,
+    #[serde(default)]
+    follow: bool,
+    #[serde(default)]
+    poll_ms: Option<u64>,
     #[serde(default)]
     pub n_rows: Option<u64>,
     /// A UInt32 column that counts the rows of the scan.
@@ -82,11 +95,11 @@ pub struct RowIndex {
 }
 
 /// Where a scan stands. JSON of an [`Offset`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     /// The file of the last row read.
     pub file: String,
-    /// Its place among the paths.
+    /// Its place among the paths (0 in a followed folder).
     pub index: usize,
     /// The format's position behind that row.
     pub position: u64,
@@ -94,6 +107,9 @@ pub struct Place {
     pub done: bool,
     /// Rows of the scan before this place.
     pub row: u64,
+    /// In a followed folder: names of the files read before this one, each with a line break behind it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read: Option<String>,
 }
 
 /// A [`Source`] of files in one format.
@@ -102,10 +118,22 @@ pub struct FileScan {
 }
 
 /// What the reader thread needs.
-struct Walk {
+pub struct Walk {
     options: ScanOptions,
     schema: Arc<Schema>,
-    format: Box<dyn FileFormat>,
+    pub format: Box<dyn FileFormat>,
+    followed: Option<Followed>,
+    /// What status says.
+    notes: Mutex<Notes>,
+}
+
+/// What a user should know of a followed folder.
+#[derive(Debug, Default)]
+pub struct Notes {
+    /// What keeps it from reading on.
+    pub waits_for: Option<String>,
+    /// The last file that was read out of order.
+    pub late: Option<String>,
 }
 
 impl FileScan {
@@ -131,7 +159,23 @@ impl FileScan {
                 && options.row_index.as_ref().is_none_or(|index| index.name != field.name)
         };
         let format = make(schema.iter().filter(own).cloned().collect())?;
-        Ok(Self { walk: Arc::new(Walk { options, schema: Arc::new(schema.clone()), format }) })
+        let followed = followed(connector, &options)?;
+        let (schema, notes) = (Arc::new(schema.clone()), Mutex::default());
+        Ok(Self { walk: Arc::new(Walk { options, schema, format, followed, notes }) })
+    }
+}
+
+/// `paths` are read once, `path` is followed.
+fn followed(connector: &str, options: &ScanOptions) -> Result<Option<Followed>> {
+    let poll = Duration::from_millis(options.poll_ms.unwrap_or(200).max(1));
+    match (&options.path, options.follow, options.paths.is_empty()) {
+        (None, false, _) => Ok(None),
+        (Some(path), true, true) => Followed::new(path, poll).map(Some),
+        _ => Err(EngineError::call(
+            format!("options of {connector}"),
+            "paths, or path with follow",
+            "a mixture",
+        )),
     }
 }
 
@@ -164,6 +208,9 @@ pub fn not_readable(path: &Path, error: &std::io::Error) -> EngineError {
 
 impl Source for FileScan {
     fn splits(&self) -> Result<Vec<Split>> {
+        if let Some(followed) = &self.walk.followed {
+            followed.check()?;
+        }
         for path in &self.walk.options.paths {
             let metadata = std::fs::metadata(path).map_err(|error| not_readable(path, &error))?;
             if metadata.is_dir() {
@@ -176,10 +223,18 @@ impl Source for FileScan {
     fn open(&self, split: &Split, offset: Option<&Offset>, waker: Waker) -> Result<Box<dyn SplitReader>> {
         let place: Option<Place> = offset.map(|offset| parse("a checkpointed offset", offset)).transpose()?;
         let walk = Arc::clone(&self.walk);
-        let reader = BlockingReader::start(&split.name, Bounds::default(), waker, move |outlet| {
-            walk.run(place.as_ref(), outlet)
+        let reader = BlockingReader::start(&split.name, Bounds::default(), waker, move |outlet| match &walk
+            .followed
+        {
+            Some(followed) => followed.run(&walk, place.as_ref(), outlet),
+            None => walk.run(place.as_ref(), outlet),
         })?;
         Ok(Box::new(reader))
+    }
+
+    fn waits_for(&self) -> Option<String> {
+        let notes = self.walk.notes();
+        notes.waits_for.clone().or_else(|| notes.late.clone())
     }
 }
 
@@ -199,7 +254,7 @@ impl Walk {
     /// Where to begin, after a check that the files before that place are the ones that were read.
     fn start(&self, place: Option<&Place>) -> Result<Place> {
         let Some(place) = place else {
-            return Ok(Place { file: String::new(), index: 0, position: 0, done: false, row: 0 });
+            return Ok(Place::default());
         };
         let now = self.options.paths.get(place.index).map(|path| path.display().to_string());
         if now.as_deref() != Some(place.file.as_str()) {
@@ -219,14 +274,22 @@ impl Walk {
         Ok(place)
     }
 
-    /// False: nothing more is wanted.
-    fn read_file(&self, path: &Path, at: &mut Place, outlet: &Outlet) -> Result<bool> {
+    /// What status says.
+    pub fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads a file from `at` on. False: nothing more is wanted.
+    ///
+    /// # Errors
+    /// As for [`FileFormat::read`].
+    pub fn read_file(&self, path: &Path, at: &mut Place, outlet: &Outlet) -> Result<bool> {
         let wanted = |row: u64| self.options.n_rows.is_none_or(|most| row < most);
         let mut open = wanted(at.row);
         if !open {
             return Ok(false);
         }
-        let name: Arc<str> = Arc::from(at.file.as_str());
+        let name: Arc<str> = Arc::from(path.display().to_string());
         self.format.read(path, at.position, &mut |piece| {
             let first = at.row;
             let rows = self.options.n_rows.map_or(piece.rows, |most| piece.rows.min(most - first));
@@ -315,7 +378,13 @@ impl Dress {
 
 impl std::fmt::Debug for FileScan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "FileScan({} paths)", self.walk.options.paths.len())
+        write!(f, "FileScan({:?})", self.walk)
+    }
+}
+
+impl std::fmt::Debug for Walk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Walk({} paths, {:?})", self.options.paths.len(), self.followed)
     }
 }
 

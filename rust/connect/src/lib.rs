@@ -9,6 +9,7 @@ pub mod console;
 pub mod file_scan;
 pub mod file_sink;
 pub mod file_types;
+mod followed;
 pub mod json;
 mod json_columns;
 mod json_text;

@@ -143,6 +143,10 @@ impl FileFormat for NdjsonFormat {
         }
         Ok(())
     }
+
+    fn extensions(&self) -> &'static [&'static str] {
+        &["ndjson", "jsonl", "json"]
+    }
 }
 
 fn refuse_compressed(path: &Path, bytes: &[u8]) -> Result<()> {

@@ -90,6 +90,10 @@ impl FileFormat for ParquetFormat {
         self.open(first, &file).map(drop)
     }
 
+    fn extensions(&self) -> &'static [&'static str] {
+        &["parquet"]
+    }
+
     fn is_complete(&self, path: &Path) -> bool {
         File::open(path).is_ok_and(|file| ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).is_ok())
     }
@@ -427,6 +431,22 @@ mod tests {
         let last = &taken.last().unwrap().records;
         assert_eq!(last.column(0).as_primitive::<arrow::datatypes::UInt32Type>().values(), &[8, 9]);
         assert_eq!(last.column(2).as_string_view().value(1), b.display().to_string());
+    }
+
+    #[test]
+    fn a_followed_file_counts_when_its_footer_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let a = write(folder.path(), "a.parquet", numbers(0, 5));
+        let whole = std::fs::read(&a).unwrap();
+        std::fs::write(&a, &whole[..whole.len() - 4]).unwrap();
+        write(folder.path(), "b.parquet", numbers(5, 7));
+        let options = json!({"path": folder.path(), "follow": true, "poll_ms": 3});
+        let source = open(&options, &[field("n", DataType::Int64)]);
+        let first = take(&source, None, 1).unwrap();
+        assert_eq!(rows(&first), [5, 6]);
+        assert_eq!(source.waits_for(), Some(format!("'{}' is not a whole file yet", a.display())));
+        std::fs::write(&a, whole).unwrap();
+        assert_eq!(rows(&take(&source, Some(&first[0].next), 1).unwrap()), [0, 1, 2, 3, 4]);
     }
 
     #[test]
