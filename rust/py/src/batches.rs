@@ -8,6 +8,8 @@ use arrow::array::RecordBatch;
 use dataflare_engine::source::{Decoded, Offset, Poll, RawBatch, Source, Split, SplitReader, Waker};
 use dataflare_engine::{EngineError, Result};
 use pyo3::prelude::*;
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
 use std::sync::Arc;
 
 type Rows = Arc<Vec<RecordBatch>>;
@@ -16,11 +18,12 @@ type Rows = Arc<Vec<RecordBatch>>;
 pub struct Batches {
     splits: Vec<Rows>,
     batch_rows: usize,
+    cuts: Option<u64>,
 }
 
 impl Batches {
-    /// `object`: has `.splits`, a list of lists of frames.
-    pub fn new(object: &Bound<'_, PyAny>, batch_rows: usize) -> PyResult<Self> {
+    /// `object`: has `.splits`, a list of lists of frames. `cuts`: a seed that decides where batches end.
+    pub fn new(object: &Bound<'_, PyAny>, batch_rows: usize, cuts: Option<u64>) -> PyResult<Self> {
         let mut splits = Vec::new();
         for split in object.getattr("splits")?.try_iter()? {
             let mut batches = Vec::new();
@@ -29,7 +32,7 @@ impl Batches {
             }
             splits.push(Arc::new(batches));
         }
-        Ok(Self { splits, batch_rows: batch_rows.max(1) })
+        Ok(Self { splits, batch_rows: batch_rows.max(1), cuts })
     }
 }
 
@@ -42,8 +45,14 @@ impl Source for Batches {
         let rows = split.name.parse().ok().and_then(|index: usize| self.splits.get(index));
         let rows =
             rows.ok_or_else(|| EngineError::call("from_batches", "a split of the source", &split.name))?;
-        let mut reader =
-            Reader { rows: Arc::clone(rows), batch: 0, start: 0, position: 0, batch_rows: self.batch_rows };
+        let mut reader = Reader {
+            rows: Arc::clone(rows),
+            batch: 0,
+            start: 0,
+            position: 0,
+            batch_rows: self.batch_rows,
+            cuts: self.cuts.map(SmallRng::seed_from_u64),
+        };
         reader.skip(offset.and_then(Offset::as_u64).unwrap_or(0));
         Ok(Box::new(reader))
     }
@@ -56,6 +65,7 @@ struct Reader {
     start: usize,
     position: u64,
     batch_rows: usize,
+    cuts: Option<SmallRng>,
 }
 
 impl Reader {
@@ -76,7 +86,15 @@ impl Reader {
 impl SplitReader for Reader {
     fn poll(&mut self) -> Result<Poll> {
         let Some(batch) = self.rows.get(self.batch) else { return Ok(Poll::End) };
-        let rows = self.batch_rows.min(batch.num_rows() - self.start);
+        let left = batch.num_rows() - self.start;
+        let rows = match &mut self.cuts {
+            // Batches without rows occur too.
+            Some(random) => {
+                let most = random.random_range(1..=40);
+                random.random_range(0..=left.min(most))
+            }
+            None => self.batch_rows.min(left),
+        };
         let piece = batch.slice(self.start, rows);
         let first = self.position;
         self.start += rows;

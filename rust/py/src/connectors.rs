@@ -7,26 +7,32 @@ use crate::collect::Collector;
 use crate::python_source::PythonSource;
 use crate::residual::PolarsResidual;
 use dataflare_engine::expr::Residual;
+use dataflare_engine::operators::native::NativeFunction;
 use dataflare_engine::runtime::assembly::Connectors;
 use dataflare_engine::sink::Sink;
 use dataflare_engine::source::Source;
 use dataflare_engine::{EngineError, Result};
 use dataflare_plan::Schema;
 use pyo3::prelude::*;
+use pyo3::types::{PyCapsule, PyCapsuleMethods};
 use serde_json::Value;
+use std::any::Any;
+use std::ffi::CStr;
 use std::sync::Arc;
 
 /// See the module.
 pub struct JobConnectors {
     objects: Vec<Py<PyAny>>,
     batch_rows: usize,
+    /// Frames in memory are cut at random places.
+    cuts: Option<u64>,
     residual: PolarsResidual,
     causes: Causes,
 }
 
 impl JobConnectors {
-    pub fn new(objects: Vec<Py<PyAny>>, batch_rows: usize, causes: Causes) -> Self {
-        Self { objects, batch_rows, residual: PolarsResidual, causes }
+    pub fn new(objects: Vec<Py<PyAny>>, batch_rows: usize, cuts: Option<u64>, causes: Causes) -> Self {
+        Self { objects, batch_rows, cuts, residual: PolarsResidual, causes }
     }
 
     fn causes(&self) -> Causes {
@@ -48,7 +54,7 @@ impl Connectors for JobConnectors {
         match connector {
             "batches" => Python::attach(|py| {
                 let object = self.object(connector, options)?.bind(py);
-                let batches = Batches::new(object, self.batch_rows);
+                let batches = Batches::new(object, self.batch_rows, self.cuts);
                 Ok(Arc::new(batches.map_err(|error| self.causes().keep(py, "from_batches", error))?)
                     as Arc<dyn Source>)
             }),
@@ -82,7 +88,27 @@ impl Connectors for JobConnectors {
         }
     }
 
+    fn native(&self, function: usize) -> Result<NativeFunction> {
+        Python::attach(|py| {
+            let missing = || EngineError::internal("the plan", format!("no native function {function}"));
+            let object = self.objects.get(function).ok_or_else(missing)?.bind(py);
+            native_function(object).map_err(|error| self.causes().keep(py, "map_native", error))?
+        })
+    }
+
     fn residual(&self) -> Option<&dyn Residual> {
         Some(&self.residual)
     }
+}
+
+const NATIVE: &CStr = c"dataflare_fast.udf.v1";
+
+/// `object`: a `dataflare_fast.udf.NativeFunction`.
+fn native_function(object: &Bound<'_, PyAny>) -> PyResult<Result<NativeFunction>> {
+    let (capsule, text) = (object.getattr("capsule")?, object.getattr("text")?.extract::<String>()?);
+    let pointer = capsule.cast::<PyCapsule>()?.pointer_checked(Some(NATIVE))?;
+    let owner: Box<dyn Any + Send + Sync> = Box::new(capsule.clone().unbind());
+    // SAFETY: a capsule of this name holds a `dff_udf` that keeps the contract of `dataflare_udf.h`, and the capsule,
+    // which owns it, is kept as `owner`.
+    Ok(unsafe { NativeFunction::new(pointer.cast(), owner, &text) })
 }

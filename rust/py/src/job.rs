@@ -1,10 +1,13 @@
 //! Start, wait, stop: the Python `Job` is this with names and types.
 
+use crate::arrow_capsule::ArrowBatch;
 use crate::causes::Causes;
+use crate::changes::with_changes;
 use crate::connectors::JobConnectors;
 use crate::error::{InternalError, PyEngineError};
-use dataflare_engine::EngineError;
 use dataflare_engine::runtime::job::{Job, Settings};
+use dataflare_engine::runtime::simulated::{Roughness, simulate as run_simulated};
+use dataflare_engine::{Batch, EngineError};
 use dataflare_plan::Plan;
 use pyo3::prelude::*;
 use serde::Deserialize;
@@ -40,10 +43,34 @@ pub fn start(
     let settings: Settings = parse_settings(settings_json)?;
     let source: SourceSettings = parse_settings(settings_json)?;
     let causes = Causes::default();
-    let connectors = JobConnectors::new(objects, source.batch_rows, causes.clone());
+    let connectors = JobConnectors::new(objects, source.batch_rows, None, causes.clone());
     let job =
         py.detach(|| Job::start(plan, &settings, &connectors)).map_err(|error| causes.raise(py, error))?;
     Ok(PyJob { job, causes })
+}
+
+/// Runs a bounded job under the seed's schedule of cuts, kills and failures; gives the published batches of each sink.
+#[pyfunction]
+pub fn simulate(
+    py: Python<'_>,
+    plan_json: &str,
+    settings_json: &str,
+    objects: Vec<Py<PyAny>>,
+    seed: u64,
+) -> PyResult<Vec<Vec<ArrowBatch>>> {
+    let plan = Plan::from_json(plan_json).map_err(|error| InternalError::new_err(error.to_string()))?;
+    let settings: Settings = parse_settings(settings_json)?;
+    let source: SourceSettings = parse_settings(settings_json)?;
+    let causes = Causes::default();
+    let connectors = JobConnectors::new(objects, source.batch_rows, Some(seed), causes.clone());
+    let roughness = Roughness { most_workers: settings.parallelism.max(1), ..Roughness::default() };
+    let published = py.detach(|| run_simulated(plan, &connectors, settings.on_error, roughness, seed));
+    let published = published.map_err(|error| causes.raise(py, error))?;
+    let shown = |batches: Vec<Batch>| {
+        batches.into_iter().map(|batch| with_changes(batch).map(ArrowBatch::new)).collect()
+    };
+    let shown = published.into_iter().map(shown).collect::<Result<Vec<Vec<_>>, EngineError>>();
+    Ok(shown.map_err(PyEngineError::from)?)
 }
 
 fn parse_settings<T: for<'a> Deserialize<'a>>(json: &str) -> PyResult<T> {

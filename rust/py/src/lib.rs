@@ -42,6 +42,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(reading::source_splits, module)?)?;
     module.add_function(wrap_pyfunction!(reading::read_split, module)?)?;
     module.add_function(wrap_pyfunction!(job::start, module)?)?;
+    module.add_function(wrap_pyfunction!(job::simulate, module)?)?;
     module.add_class::<job::PyJob>()?;
     module.add_class::<collect::Collector>()?;
     module.add_class::<arrow_capsule::ArrowBatch>()

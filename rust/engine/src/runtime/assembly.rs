@@ -20,6 +20,7 @@ use crate::operators::earliest::Earliest;
 use crate::operators::error_policy::{ErrorPolicy, OnError};
 use crate::operators::filter::Filter;
 use crate::operators::head::Head;
+use crate::operators::native::{Native, NativeFunction};
 use crate::operators::project::{Project, TimeMapping};
 use crate::operators::resequence::Resequence;
 use crate::operators::sink::SinkOperator;
@@ -61,6 +62,12 @@ pub trait Connectors: Send + Sync {
 
     /// Polars, for expressions without a kernel.
     fn residual(&self) -> Option<&dyn Residual>;
+
+    /// A user's native function, by its number.
+    ///
+    /// # Errors
+    /// No such function, or one of another ABI.
+    fn native(&self, function: usize) -> Result<NativeFunction>;
 }
 
 /// How an attempt runs.
@@ -408,6 +415,11 @@ impl Assembly<'_> {
                 }
                 Box::new(Union::new(bases, arrow_schema(&node.schema)))
             }
+            (TaskKind::Native, Operator::Native { function, text }) => Box::new(Native::new(
+                self.connectors.native(*function)?,
+                text.clone(),
+                arrow_schema(&node.schema),
+            )),
             (TaskKind::Partial, _) => self.blueprint.aggregate_plan(task.node)?.partial(),
             (TaskKind::Final, _) => self.blueprint.aggregate_plan(task.node)?.last(worker),
             (TaskKind::Head, Operator::Head { offset, rows }) if self.blueprint.has_event_time(task.node) => {

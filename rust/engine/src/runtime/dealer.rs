@@ -107,9 +107,9 @@ impl Dealer {
         if let Some(told) = shared.told.get(worker).copied()
             && told < shared.epoch
         {
-            let epoch = shared.epoch;
-            shared.told[worker] = epoch;
-            return Ok(Deal::Barrier(epoch));
+            // Also those of epochs that were abandoned meanwhile: barriers are aligned by their number on a channel.
+            shared.told[worker] = told + 1;
+            return Ok(Deal::Barrier(told + 1));
         }
         if self.source.grows() && !shared.closed && now >= shared.next_discovery {
             self.discover(&mut shared, &BTreeMap::new(), now)?;
@@ -147,6 +147,10 @@ impl Dealer {
     /// Starts an epoch: notes the next offset of each split, and has each worker told.
     pub fn cut(&self, epoch: Epoch) -> BTreeMap<String, Option<Offset>> {
         let mut shared = self.lock();
+        if shared.epoch == 0 {
+            // Numbers go on from earlier attempts: the first epoch of this one has no predecessor here.
+            shared.told.fill(epoch.saturating_sub(1));
+        }
         shared.epoch = epoch;
         for (index, reading) in shared.splits.iter().enumerate() {
             for listener in &self.listeners {

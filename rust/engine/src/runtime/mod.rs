@@ -12,6 +12,7 @@ pub mod job;
 pub mod ring;
 pub mod sequencer;
 pub mod shared;
+pub mod simulated;
 pub mod source_task;
 pub mod threaded;
 pub mod worker;

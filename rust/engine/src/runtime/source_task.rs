@@ -61,7 +61,8 @@ impl SourceTask {
     /// differ, and the source may give more; a missing column or another type is an error.
     fn conform(&self, records: RecordBatch) -> Result<RecordBatch> {
         let found = records.schema();
-        let mismatch = || EngineError::call("source", format!("columns {}", names(&self.schema)), names(&found));
+        let mismatch =
+            || EngineError::call("source", format!("columns {}", names(&self.schema)), names(&found));
         let columns = self.schema.fields().iter().map(|field| {
             let column = records.column_by_name(field.name()).ok_or_else(mismatch)?;
             if column.data_type() == field.data_type() {
