@@ -4,6 +4,7 @@ use crate::batches::Batches;
 use crate::callback::CallbackSink;
 use crate::causes::Causes;
 use crate::collect::Collector;
+use crate::python_sink::PythonSink;
 use crate::python_source::PythonSource;
 use crate::residual::PolarsResidual;
 use dataflare_engine::expr::Residual;
@@ -82,6 +83,10 @@ impl Connectors for JobConnectors {
                     .and_then(Value::as_u64)
                     .and_then(|rows| usize::try_from(rows).ok());
                 Ok(Arc::new(CallbackSink::new(function, self.causes(), rows)) as Arc<dyn Sink>)
+            }),
+            "python" => Python::attach(|py| {
+                let object = self.object(connector, options)?.clone_ref(py);
+                Ok(Arc::new(PythonSink::new(object, self.causes())) as Arc<dyn Sink>)
             }),
             _ => dataflare_connect::sink(connector, options, schema)?
                 .ok_or_else(|| EngineError::call("sink", "a connector of this release", connector)),

@@ -10,7 +10,7 @@
 //! | `error`, `causes` | errors of the engine as Python exceptions, with the user's own as their cause |
 //! | `connectors` | what a plan names, opened: Rust connectors and Python objects |
 //! | `batches`, `python_source` | sources in memory and in Python |
-//! | `collect`, `callback`, `changes` | sinks in memory and in Python |
+//! | `collect`, `callback`, `python_sink`, `changes` | sinks in memory and in Python |
 //! | `residual`, `expressions` | expressions of Polars, and which have a kernel |
 //! | `job` | start, wait, stop |
 //! | `plans`, `reading` | a plan explained; a source read without a job, for plain Polars |
@@ -26,6 +26,7 @@ mod error;
 mod expressions;
 mod job;
 mod plans;
+mod python_sink;
 mod python_source;
 mod reading;
 mod residual;
