@@ -111,7 +111,7 @@ def test_unnest_is_a_projection() -> None:
     assert [named["name"] for named in only("project", lf.unnest("s"))["exprs"]] == ["x", "y", "z"]
 
 
-@pytest.mark.parametrize("connector", ["parquet", "ndjson", "csv"])
+@pytest.mark.parametrize("connector", ["parquet", "ndjson"])
 def test_files_are_read_in_path_order(tmp_path: Path, connector: str) -> None:
     for name in ("b", "a"):
         frame = pl.DataFrame({"n": [1, 2]})
@@ -221,7 +221,7 @@ def test_counting_rows_needs_no_column_and_keeps_the_height() -> None:
     assert [field["name"] for field in nodes(BIDS.select(pl.len()))[0]["schema"]] == ["auction"]
 
 
-@pytest.mark.parametrize("connector", ["parquet", "ndjson", "csv"])
+@pytest.mark.parametrize("connector", ["parquet", "ndjson"])
 def test_counting_rows_of_files_reads_a_row_number(tmp_path: Path, connector: str) -> None:
     getattr(pl.DataFrame({"n": [1, 2]}), f"write_{connector}")(tmp_path / f"a.{connector}")
     scan = getattr(pl, f"scan_{connector}")(tmp_path / f"*.{connector}")
@@ -254,3 +254,19 @@ def test_unsupported_polars_is_refused_at_start(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("dataflare_fast.planner.visitor.plan._VISITOR_MAJOR", 99)
     with pytest.raises(CallError, match=r"expected >=2\.1,<2\.2 .*install a supported Polars"):
         planned(BIDS)
+
+
+def test_formats_of_later_releases_are_refused(tmp_path: Path) -> None:
+    pl.DataFrame({"n": [1]}).write_csv(tmp_path / "a.csv")
+    for scan in (pl.scan_csv(tmp_path / "a.csv"), pl.scan_csv(tmp_path / "a.csv").select(pl.len())):
+        assert "sink_parquet(path) in plain Polars" in refusals(scan)[0].rewrite
+    for sink in (BIDS.sink_csv("out.csv", lazy=True), BIDS.sink_ipc("out.ipc", lazy=True)):
+        assert [one.rewrite for one in refusals(sink_output(sink))] == ["sink_parquet or sink_ndjson"]
+
+
+def test_groups_in_order_of_appearance_are_refused_where_order_counts() -> None:
+    (refusal,) = refusals(BIDS.group_by("auction", maintain_order=True).agg(pl.len()))
+    assert "sort" in refusal.rewrite
+    windows = WATERMARKED.group_by(pl.col("ts").dt.truncate("10s"), maintain_order=True).agg(pl.len())
+    assert not refusals(into_folder(windows))
+    assert not refusals(BIDS.group_by("auction", maintain_order=True).agg(pl.len()).sort("auction"))

@@ -49,7 +49,7 @@ def select_aggregates(
     building: Building, frame: Frame, exprs: Sequence[Named], schema: pl.Schema, emit: EmitRequest | None
 ) -> Frame:
     """A `select` of aggregates only: a group without keys, one row also for no input."""
-    return _Grouping(building, frame, emit).run([], exprs, schema, None, maintain_order=False)
+    return _Grouping(building, frame, emit).run([], exprs, schema, None)
 
 
 def group_by(
@@ -81,10 +81,14 @@ def group_by(
         return building.nothing(ir.schema)
     if ir.dynamic is not None:
         refuse_unsupported_grid(ir.dynamic, frame.schema[ir.dynamic.column], refusals)
-    order = ir.maintain_order and ir.dynamic is None
-    groups = _Grouping(building, frame, emit).run(
-        ir.keys, ir.aggregates, ir.schema, ir.dynamic, maintain_order=order
-    )
+    if ir.maintain_order and ir.dynamic is None and not frame.endless:
+        # Sinks of endless frames promise no order of groups, so there it is nothing to ask for.
+        refusals.add(
+            "group_by(maintain_order=True)",
+            "groups in order of first appearance arrive in a later release",
+            "group_by without it, and sort(...) above",
+        )
+    groups = _Grouping(building, frame, emit).run(ir.keys, ir.aggregates, ir.schema, ir.dynamic)
     return groups if ir.slice is None else building.head(groups, *ir.slice, any_rows=last)
 
 
@@ -102,8 +106,6 @@ class _Grouping:
         outputs: Sequence[Named],
         schema: pl.Schema,
         dynamic: DynamicIR | None,
-        *,
-        maintain_order: bool,
     ) -> Frame:
         building, frame = self._building, self._frame
         if frame.upsert_key is not None:
@@ -126,9 +128,7 @@ class _Grouping:
         below = self._below(keys, inputs, aggregates, dynamic, time)
         _name_by_output(outputs, aggregates, posts)
         made_schema = _aggregate_schema(below.schema, keys, dynamic, schema, aggregates)
-        above = self._aggregate(
-            below, [one.name for one in keys], aggregates, dynamic, time, made_schema, maintain_order
-        )
+        above = self._aggregate(below, [one.name for one in keys], aggregates, dynamic, time, made_schema)
         written = [
             {"name": name, "expr": {"kind": "column", "name": name}}
             for name in made_schema
@@ -208,7 +208,6 @@ class _Grouping:
         dynamic: DynamicIR | None,
         time: Named | None,
         schema: pl.Schema,
-        maintain_order: bool,
     ) -> Frame:
         closes = time is not None or not below.endless
         mode, every_ns, written = self._emission(closes)
@@ -218,7 +217,6 @@ class _Grouping:
             "keys": keys,
             "aggregates": aggregates,
             "emit": {"mode": mode, "every_ns": every_ns},
-            "maintain_order": maintain_order and self._frame.order == "logical",
         }
         if dynamic is not None:
             fields["window"] = window_to_json(dynamic, self._frame.schema[dynamic.column])

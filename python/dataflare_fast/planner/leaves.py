@@ -127,11 +127,12 @@ def memory_frame(building: Building, ir: DataFrameScanIR) -> Frame:
 def file_frame(building: Building, ir: FileScanIR) -> Frame:
     """`pl.scan_parquet`, `scan_ndjson`, `scan_csv`: one split, files in path order."""
     part = f"scan_{ir.format}({', '.join(ir.paths[:1])})"
-    if ir.format not in ("parquet", "ndjson", "csv"):
+    if ir.format not in ("parquet", "ndjson"):
         building.refusals.add(
             part,
-            f"Polars' own scan of {ir.format} cannot be followed batch by batch",
-            f"dff.scan_parquet, or dff.from_batches(pl.read_{ir.format}(...)) if it fits into memory",
+            f"scans of {ir.format} arrive in a later release",
+            f"a copy as Parquet (scan_{ir.format}(...).sink_parquet(path) in plain Polars), "
+            f"or dff.from_batches(pl.read_{ir.format}(...)) if it fits into memory",
         )
         return building.nothing(ir.schema)
     if ir.reader.get("decryption_properties"):

@@ -93,10 +93,10 @@ _REFUSED: Final[Mapping[str, tuple[str, str, str]]] = {
 OrderNeed: TypeAlias = Literal["rows", "logical", "none"]
 
 
-def _need(aggregates: Sequence[Named], first_groups_first: bool) -> OrderNeed:
+def _need(aggregates: Sequence[Named]) -> OrderNeed:
     """What an aggregation needs of a sort below it."""
     names = (getattr(node, "name", "") for one in aggregates for node in one.expr.walk())
-    return "logical" if first_groups_first or any(name in SEQUENCE for name in names) else "none"
+    return "logical" if any(name in SEQUENCE for name in names) else "none"
 
 
 class NodePlanner:
@@ -150,9 +150,7 @@ class NodePlanner:
                 below = self.frame(ir.inputs[0], emit, last=last, order=order)
                 return building.columns(below, ir.schema.names())
             case GroupByIR():
-                below = self.frame(
-                    ir.inputs[0], order=_need(ir.aggregates, ir.maintain_order and not ir.dynamic)
-                )
+                below = self.frame(ir.inputs[0], order=_need(ir.aggregates))
                 return group_by(building, below, ir, emit, last=last)
             case SortIR():
                 return self._sort(ir, emit, order)
@@ -203,7 +201,7 @@ class NodePlanner:
 
     def _select(self, ir: SelectIR, emit: EmitRequest | None, last: bool, order: OrderNeed) -> Frame:
         if is_aggregation(ir.exprs):
-            below = self.frame(ir.inputs[0], order=_need(ir.exprs, False))
+            below = self.frame(ir.inputs[0], order=_need(ir.exprs))
             return select_aggregates(self._building, below, ir.exprs, ir.schema, emit)
         if not any(isinstance(node, ColumnNode) for one in ir.exprs for node in one.expr.walk()):
             self._building.refusals.add(

@@ -18,7 +18,7 @@ from dataflare_fast.words.sink import SinkWord
 
 __all__ = ["Output", "batches_output", "collect_output", "is_sink", "sink_node", "sink_output"]
 
-_FORMATS: Final = {"Parquet": "parquet", "NDJson": "ndjson", "Csv": "csv", "Ipc": "ipc"}
+_FORMATS: Final = {"Parquet": "parquet", "NDJson": "ndjson"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +138,9 @@ def _file_sink(building: Building, ir: SinkIR, plan: Callable[[PlanIR, bool], Fr
     name, settings = next(iter(payload["file_format"].items()))
     connector = _FORMATS.get(name)
     if connector is None:
-        building.refusals.add(f"a sink of format {name}", "the engine has no writer for it", "sink_parquet")
+        building.refusals.add(
+            f"sink_{name.lower()}", "it arrives in a later release", "sink_parquet or sink_ndjson"
+        )
         return building.nothing(ir.schema)
     arguments = payload["unified_sink_args"]
     options: dict[str, Any] = {
