@@ -32,6 +32,11 @@ _SCHEMA = pl.Schema(
         "p": pl.String(),
         "t": pl.Datetime("us"),
         "d": pl.Date(),
+        "z": pl.Datetime("ms", "Europe/Oslo"),
+        "v": pl.Duration("us"),
+        "w": pl.Time(),
+        "m": pl.Decimal(12, 2),
+        "n": pl.Decimal(12, 4),
     }
 )
 
@@ -56,6 +61,11 @@ _CELLS: dict[str, st.SearchStrategy[object]] = {
     "p": _TEXT,
     "t": st.one_of(st.none(), st.datetimes(dt.datetime(1, 1, 1), dt.datetime(9999, 12, 31))),
     "d": st.one_of(st.none(), st.dates()),
+    "z": st.one_of(st.none(), st.datetimes(dt.datetime(1900, 1, 1), dt.datetime(2200, 12, 31))),
+    "v": st.one_of(st.none(), st.timedeltas(dt.timedelta(days=-9), dt.timedelta(days=9))),
+    "w": st.one_of(st.none(), st.times()),
+    "m": st.one_of(st.none(), st.decimals(-9, 9, places=2)),
+    "n": st.one_of(st.none(), st.decimals(-9, 9, places=4)),
 }
 
 
@@ -63,7 +73,11 @@ _CELLS: dict[str, st.SearchStrategy[object]] = {
 def frames(draw: st.DrawFn) -> pl.DataFrame:
     rows = draw(st.integers(1, 9))
     columns = {name: draw(st.lists(cells, min_size=rows, max_size=rows)) for name, cells in _CELLS.items()}
-    return pl.DataFrame(columns, schema=_SCHEMA)
+    naive = pl.Schema({**_SCHEMA, "z": pl.Datetime("ms")})
+    # A local time in the gap of spring has no instant.
+    return pl.DataFrame(columns, schema=naive).with_columns(
+        pl.col("z").dt.replace_time_zone("UTC").dt.convert_time_zone("Europe/Oslo")
+    )
 
 
 def _columns(*names: str) -> Strategy:
@@ -112,7 +126,7 @@ integers: Strategy = st.deferred(
             lambda x: x.dt.weekday(),
             lambda x: x.dt.timestamp("ms"),
         ),
-        _one(_columns("t"), lambda x: x.dt.hour(), lambda x: x.dt.minute(), lambda x: x.dt.second()),
+        _one(_columns("t", "z"), lambda x: x.dt.hour(), lambda x: x.dt.minute(), lambda x: x.dt.second()),
         _when(integers),
     )
 )
@@ -149,7 +163,15 @@ texts: Strategy = st.deferred(
 )
 times: Strategy = st.deferred(
     lambda: st.one_of(
-        _columns("t", "d"),
+        _columns("t", "d", "z"),
+        _one(
+            _columns("z"),
+            lambda x: x.dt.truncate("1d"),
+            lambda x: x.dt.truncate("1h"),
+            lambda x: x.dt.date(),
+            lambda x: x.dt.convert_time_zone("America/St_Johns"),
+        ),
+        _either(_columns("t", "z"), spans, pl.Expr.add, pl.Expr.sub),
         _one(
             _columns("t"),
             lambda x: x.dt.truncate("10s"),
@@ -159,6 +181,24 @@ times: Strategy = st.deferred(
         _one(_columns("d"), lambda x: x.cast(pl.Datetime("ms")), lambda x: x.dt.truncate("1w")),
     )
 )
+spans: Strategy = st.deferred(
+    lambda: st.one_of(
+        _columns("v"),
+        st.sampled_from([dt.timedelta(hours=1), dt.timedelta(days=-1, microseconds=1)]).map(pl.lit),
+        _either(_columns("t"), _columns("t"), pl.Expr.sub),
+        _either(_columns("d"), _columns("d"), pl.Expr.sub),
+        _either(spans, spans, pl.Expr.add, pl.Expr.sub),
+        _one(spans, lambda x: x * 3, lambda x: x // 2, pl.Expr.neg, pl.Expr.abs),
+        _when(spans),
+    )
+)
+decimals: Strategy = st.deferred(
+    lambda: st.one_of(
+        _columns("m", "n"),
+        _either(_columns("m", "n"), _columns("m", "n"), pl.Expr.add, pl.Expr.sub, pl.Expr.mul),
+        _when(_columns("m")),
+    )
+)
 conditions: Strategy = st.deferred(
     lambda: st.one_of(
         _columns("b", "c"),
@@ -166,6 +206,10 @@ conditions: Strategy = st.deferred(
         _either(floats, floats, *_COMPARISONS),
         _either(texts, texts, *_COMPARISONS),
         _either(times, times, *_COMPARISONS),
+        _either(spans, spans, *_COMPARISONS),
+        _either(_columns("w"), _columns("w"), *_COMPARISONS),
+        _either(decimals, decimals, *_COMPARISONS),
+        _one(_columns("z"), lambda x: x.dt.hour() > 3, lambda x: x.dt.weekday() == 1),
         _either(conditions, conditions, pl.Expr.and_, pl.Expr.or_, pl.Expr.xor),
         _one(conditions, pl.Expr.not_, lambda x: x.fill_null(False)),
         _one(integers, pl.Expr.is_null, lambda x: x.is_in([0, 1, None]), lambda x: x.is_between(-1, 5)),
@@ -190,7 +234,7 @@ conditions: Strategy = st.deferred(
 
 
 @settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-@given(frame=frames(), expr=st.one_of(integers, floats, texts, times, conditions))
+@given(frame=frames(), expr=st.one_of(integers, floats, texts, times, spans, decimals, conditions))
 def test_random_expression_gives_what_polars_gives(frame: pl.DataFrame, expr: pl.Expr) -> None:
     try:
         expected = frame.with_columns(expr.alias("out"))["out"]
