@@ -56,6 +56,8 @@ pub struct TaskRole {
     pub identity: Option<String>,
     pub sink: Option<Arc<dyn Sink>>,
     pub is_source: bool,
+    /// All its rows go to worker 0.
+    pub is_single: bool,
 }
 
 /// A watermark node and where its splits come from.
@@ -310,7 +312,10 @@ impl Coordinator {
         }
         let Some(log) = &self.log else { return Ok(()) };
         let mut failure = None;
-        for table in frozen.tables()? {
+        // An operator behind an exchange to worker 0 has rows only there; its other instances just pass barriers.
+        let is_idle = worker != 0 && self.parts.roles.get(task).is_some_and(|role| role.is_single);
+        let tables = if is_idle { Vec::new() } else { frozen.tables()? };
+        for table in tables {
             match log.write_table(&identity, epoch, worker, &table) {
                 Ok(object) => in_flight.operators.entry(identity.clone()).or_default().push(object),
                 Err(error @ EngineError::Unavailable { .. }) => failure = Some(error.to_string()),

@@ -369,6 +369,8 @@ impl Assembly<'_> {
                 identity: task.identity.clone(),
                 sink: if task.kind == TaskKind::Sink { sinks.get(&task.node).cloned() } else { None },
                 is_source: task.kind == TaskKind::Source,
+                is_single: !task.inputs.is_empty()
+                    && task.inputs.iter().all(|(_, _, route)| matches!(route, Route::Single)),
             })
             .collect()
     }

@@ -65,8 +65,19 @@ struct Split {
     end: Option<u64>,
     idle: bool,
     last_row: Instant,
-    /// The cut of the newest epoch and the state there, once known.
-    cut: Option<(Epoch, u64, Option<SplitTime>)>,
+    cut: Option<Cut>,
+}
+
+/// The newest epoch's cut of a split.
+#[derive(Debug)]
+struct Cut {
+    epoch: Epoch,
+    /// Before this batch.
+    sequence: u64,
+    /// The state there, once all batches before it are published.
+    value: Option<SplitTime>,
+    /// As of the cut: it held the promise back. What ends or falls silent later did so in a later epoch.
+    holds: bool,
 }
 
 #[derive(Debug, Default)]
@@ -188,7 +199,8 @@ impl Sequencer {
         let mut shared = self.lock();
         if let Some(split) = shared.splits.get_mut(&key) {
             let value = (split.next == sequence).then_some(split.time);
-            split.cut = Some((epoch, sequence, value));
+            let holds = !split.idle && split.end.is_none();
+            split.cut = Some(Cut { epoch, sequence, value, holds });
         }
     }
 
@@ -198,12 +210,10 @@ impl Sequencer {
         let mut splits = Vec::with_capacity(shared.splits.len());
         let mut promise = Timestamp::MAX;
         for (key, split) in &shared.splits {
-            let time = match split.cut {
-                Some((cut_epoch, _, value)) if cut_epoch == epoch => value?,
-                // Added after the cut: nothing of it belongs to the epoch.
-                _ => continue,
-            };
-            if !split.idle && split.end.is_none() {
+            // A split without the cut was added after it: nothing of it belongs to the epoch.
+            let Some(cut) = split.cut.as_ref().filter(|cut| cut.epoch == epoch) else { continue };
+            let time = cut.value?;
+            if cut.holds {
                 promise = promise.min(time.watermark(self.lateness.delay));
             }
             splits.push((*key, time));
@@ -258,10 +268,10 @@ impl Split {
             self.time.maximum = self.time.maximum.max(maximum);
             self.next += 1;
             count += 1;
-            if let Some((_, sequence, value)) = &mut self.cut
-                && *sequence == self.next
+            if let Some(cut) = &mut self.cut
+                && cut.sequence == self.next
             {
-                *value = Some(self.time);
+                cut.value = Some(self.time);
             }
         }
         count
@@ -317,6 +327,19 @@ mod tests {
         node.publish((0, 0), 0, Some(Timestamp(90)), Instant(0));
         assert!(node.on_clock(Instant(30)));
         assert_eq!(node.promise(), Timestamp(86 + 30));
+    }
+
+    #[test]
+    fn split_that_ends_after_the_cut_still_holds_the_promise_there() {
+        let node = node(None);
+        node.publish((0, 0), 0, Some(Timestamp(10)), Instant(0));
+        node.publish((0, 1), 0, Some(Timestamp(90)), Instant(0));
+        node.cut((0, 0), 7, 1);
+        node.cut((0, 1), 7, 1);
+        node.publish((0, 0), 1, Some(Timestamp(20)), Instant(0));
+        node.end_split((0, 0), 2);
+        assert_eq!(node.promise(), Timestamp(86));
+        assert_eq!(node.state_at(7).unwrap().promise, Timestamp(6));
     }
 
     #[test]
