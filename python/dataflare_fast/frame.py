@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import polars as pl
 
@@ -149,6 +149,7 @@ class StreamWords:
         """
         return Native(self._lf, function, pl.Schema(schema)).frame()
 
+    @overload
     def sink_kafka(
         self,
         topic: str,
@@ -157,10 +158,37 @@ class StreamWords:
         key: str | Sequence[str] | None = None,
         value: Literal["json"] = "json",
         config: Mapping[str, str] | None = None,
-    ) -> pl.LazyFrame:
-        """Writes to a topic of Apache Kafka, as a lazy sink for `Engine.start`.
+        lazy: Literal[False] = False,
+        engine: pl.Engine | None = None,
+    ) -> None: ...
 
-        At least once: after a crash the messages since the last checkpoint may stand there twice.
+    @overload
+    def sink_kafka(
+        self,
+        topic: str,
+        *,
+        bootstrap_servers: str,
+        key: str | Sequence[str] | None = None,
+        value: Literal["json"] = "json",
+        config: Mapping[str, str] | None = None,
+        lazy: Literal[True],
+        engine: None = None,
+    ) -> pl.LazyFrame: ...
+
+    def sink_kafka(
+        self,
+        topic: str,
+        *,
+        bootstrap_servers: str,
+        key: str | Sequence[str] | None = None,
+        value: Literal["json"] = "json",
+        config: Mapping[str, str] | None = None,
+        lazy: bool = False,
+        engine: pl.Engine | None = None,
+    ) -> pl.LazyFrame | None:
+        """Writes to a topic of Apache Kafka, at least once.
+
+        After a crash the messages since the last checkpoint may stand there twice.
 
         Args:
             topic: its name.
@@ -168,6 +196,8 @@ class StreamWords:
             key: the columns of the message key; a changing frame needs those that tell its rows apart.
             value: how a row is written.
             config: more settings, under librdkafka's names.
+            lazy: True: gives a lazy sink for `Engine.start`, and writes nothing yet.
+            engine: runs it now; needed unless lazy.
 
         Raises:
             CallError: a bad argument.
@@ -182,23 +212,50 @@ class StreamWords:
             "value": value,
             "config": dict(config or {}),
         }
-        return SinkWord(self._lf, "kafka", options, key=columns).frame()
+        return _run_unless_lazy(SinkWord(self._lf, "kafka", options, key=columns), lazy, engine)
 
-    def sink_console(self, *, rows: int = 10) -> pl.LazyFrame:
-        """Prints results as they come, as a lazy sink for `Engine.start`.
+    @overload
+    def sink_console(
+        self, *, rows: int = 10, lazy: Literal[False] = False, engine: pl.Engine | None = None
+    ) -> None: ...
+
+    @overload
+    def sink_console(self, *, rows: int = 10, lazy: Literal[True], engine: None = None) -> pl.LazyFrame: ...
+
+    def sink_console(
+        self, *, rows: int = 10, lazy: bool = False, engine: pl.Engine | None = None
+    ) -> pl.LazyFrame | None:
+        """Prints results as they come.
 
         Args:
             rows: at most so many of a batch.
+            lazy: True: gives a lazy sink for `Engine.start`, and prints nothing yet.
+            engine: runs it now; needed unless lazy.
+
+        Raises:
+            CallError: a bad argument.
         """
         if rows < 1:
             raise CallError(f"sink_console: rows: expected at least 1, got {rows}")
-        return SinkWord(self._lf, "console", {"rows": rows}).frame()
+        return _run_unless_lazy(SinkWord(self._lf, "console", {"rows": rows}), lazy, engine)
 
-    def sink_to(self, sink: WritableSink) -> pl.LazyFrame:
-        """Writes to a sink that is written in Python, as a lazy sink for `Engine.start`.
+    @overload
+    def sink_to(
+        self, sink: WritableSink, *, lazy: Literal[False] = False, engine: pl.Engine | None = None
+    ) -> None: ...
+
+    @overload
+    def sink_to(self, sink: WritableSink, *, lazy: Literal[True], engine: None = None) -> pl.LazyFrame: ...
+
+    def sink_to(
+        self, sink: WritableSink, *, lazy: bool = False, engine: pl.Engine | None = None
+    ) -> pl.LazyFrame | None:
+        """Writes to a sink that is written in Python.
 
         Args:
             sink: see `WritableSink`.
+            lazy: True: gives a lazy sink for `Engine.start`, and writes nothing yet.
+            engine: runs it now; needed unless lazy.
 
         Raises:
             CallError: it lacks something.
@@ -206,4 +263,13 @@ class StreamWords:
         missing = [name for name in ("write", "prepare", "confirm") if not hasattr(sink, name)]
         if missing:
             raise CallError(f"sink_to: {type(sink).__name__} lacks {', '.join(missing)}")
-        return SinkWord(self._lf, "python", {}, carried=sink).frame()
+        return _run_unless_lazy(SinkWord(self._lf, "python", {}, carried=sink), lazy, engine)
+
+
+def _run_unless_lazy(sink: SinkWord, lazy: bool, engine: pl.Engine | None) -> pl.LazyFrame | None:
+    if lazy:
+        return sink.frame()
+    if engine is None:
+        raise CallError(f"{sink.title}: expected engine=dff.Engine() to run it, or lazy=True; got neither")
+    sink.frame().collect(engine=engine)
+    return None

@@ -43,9 +43,9 @@ def test_endless_groups_do_not_fit_into_an_append_sink() -> None:
 
 def test_endless_groups_fit_into_a_keyed_kafka_sink() -> None:
     counts = ENDLESS.group_by("auction").len()
-    sink = sink_output(counts.stream.sink_kafka("t", bootstrap_servers="h:1", key="auction"))
+    sink = sink_output(counts.stream.sink_kafka("t", bootstrap_servers="h:1", key="auction", lazy=True))
     assert only("aggregate", sink)["emit"]["mode"] == "update"
-    other = sink_output(counts.stream.sink_kafka("t", bootstrap_servers="h:1", key="len"))
+    other = sink_output(counts.stream.sink_kafka("t", bootstrap_servers="h:1", key="len", lazy=True))
     assert len(refusals(other)) == 1
 
 

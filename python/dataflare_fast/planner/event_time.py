@@ -96,7 +96,7 @@ def follow_all(frame: Frame, exprs: Sequence[Named]) -> Followed:
     sources = sources_of(frame)
     found = {named.name: source for named in exprs if (source := follow(named.expr, sources)) is not None}
     if frame.event_time is None or not found:
-        lost = f"the columns do not hold '{frame.event_time}' any more"
+        lost = f"nothing above reads '{frame.event_time}' or a function of it that keeps its order"
         return Followed(None, {}, tuple(exprs), frame.ended if frame.event_time is None else lost)
     kept = [name for name, source in found.items() if isinstance(source, ColumnNode)]
     candidates = kept or list(found)

@@ -60,7 +60,7 @@ def batches_output(
 
 
 def sink_output(frame: pl.LazyFrame) -> Output:
-    """A lazy sink: `lf.sink_parquet(..., lazy=True)`, `lf.stream.sink_kafka(...)`."""
+    """A lazy sink: `lf.sink_parquet(..., lazy=True)`, `lf.stream.sink_kafka(..., lazy=True)`."""
     return Output(frame=frame, connector=None)
 
 
@@ -145,11 +145,16 @@ def _file_sink(building: Building, ir: SinkIR, plan: Callable[[PlanIR, bool], Fr
     arguments = payload["unified_sink_args"]
     options: dict[str, Any] = {
         "path": path,
-        "layout": "hive" if kind == "Partitioned" else "folder" if path.endswith("/") else "file",
-        "keys": _hive_keys(building, payload) if kind == "Partitioned" else [],
+        "layout": "folder" if kind == "Partitioned" or path.endswith("/") else "file",
         "mkdir": bool(arguments["mkdir"]),
         "format": settings,
     }
+    if kind == "Partitioned":
+        building.refusals.add(
+            f"PartitionBy('{path}')",
+            "one folder for each key arrives in a later release",
+            f"a folder of parts: '{path.removesuffix('/')}/'",
+        )
     if options["layout"] == "file" and frame.endless:
         building.refusals.add(
             f"{connector} file '{path}' of an endless frame",
@@ -158,18 +163,6 @@ def _file_sink(building: Building, ir: SinkIR, plan: Callable[[PlanIR, bool], Fr
         )
     in_order = options["layout"] == "file" and bool(arguments["maintain_order"])
     return _sink(building, frame, connector, options, carried=None, key=None, maintain_order=in_order)
-
-
-def _hive_keys(building: Building, payload: dict[str, Any]) -> list[str]:
-    keyed = payload["partition_strategy"].get("Keyed")
-    if keyed is None:
-        building.refusals.add(
-            "PartitionBy without key=",
-            "files of a stream roll over by size and time",
-            "PartitionBy(path, key=...)",
-        )
-        return []
-    return [key["output_name"]["Alias"] for key in keyed["keys"] if "Alias" in key["output_name"]]
 
 
 def _sink(
