@@ -323,7 +323,7 @@ where
                 let _ = write!(text, "{value}");
             });
         }
-        Ok(texts.finish(array.nulls().cloned()))
+        texts.finish(array.nulls().cloned())
     })
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Called by the compiler, and by `fill_null` and `coalesce` with a mask of their own.
 
+use super::elementwise::{Side, pick};
 use super::value::{Kernel, Operand, Value, boolean, no_kernel, primitive, retype, strings};
 use crate::error::{EngineError, Result};
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, Datum, PrimitiveArray, Scalar, StringViewArray};
@@ -76,24 +77,7 @@ fn datum(value: &Value) -> Box<dyn Datum> {
 fn numbers<T: ArrowPrimitiveType>(mask: &BooleanBuffer, then: &Value, otherwise: &Value) -> Result<ArrayRef> {
     let (then, otherwise) = (then.to_physical()?, otherwise.to_physical()?);
     let (t, o) = (primitive::<T>(then.array())?, primitive::<T>(otherwise.array())?);
-    let values: Vec<T::Native> = match (&then, &otherwise) {
-        (Value::Column(_), Value::Column(_)) => {
-            let pairs = t.values().iter().zip(o.values().iter());
-            mask.iter().zip(pairs).map(|(first, (t, o))| if first { *t } else { *o }).collect()
-        }
-        (Value::Column(_), Value::Constant(_)) => {
-            let o = o.value(0);
-            mask.iter().zip(t.values().iter()).map(|(first, t)| if first { *t } else { o }).collect()
-        }
-        (Value::Constant(_), Value::Column(_)) => {
-            let t = t.value(0);
-            mask.iter().zip(o.values().iter()).map(|(first, o)| if first { t } else { *o }).collect()
-        }
-        (Value::Constant(_), Value::Constant(_)) => {
-            let (t, o) = (t.value(0), o.value(0));
-            mask.iter().map(|first| if first { t } else { o }).collect()
-        }
-    };
+    let values = pick(mask, &Side::new(&then, t.values()), &Side::new(&otherwise, o.values()));
     let nulls = chosen_validity(mask, &then, &otherwise);
     Ok(Arc::new(PrimitiveArray::<T>::new(values.into(), nulls)))
 }
@@ -101,26 +85,11 @@ fn numbers<T: ArrowPrimitiveType>(mask: &BooleanBuffer, then: &Value, otherwise:
 /// Chooses views; the answer holds the buffers of both sides.
 fn texts(mask: &BooleanBuffer, then: &Value, otherwise: &Value) -> Result<ArrayRef> {
     let (t, o) = (strings(then.array())?, strings(otherwise.array())?);
-    let moved = t.data_buffers().len() as u128;
+    let buffers_before = t.data_buffers().len() as u128;
     // Bits 64 to 95 of a long view (over twelve bytes) number its buffer.
-    let behind = |view: u128| if view as u32 > 12 { view.wrapping_add(moved << 64) } else { view };
-    let constant = |value: &Value, texts: &StringViewArray| match value {
-        Value::Constant(_) => texts.views().first().copied(),
-        Value::Column(_) => None,
-    };
-    let (t_constant, o_constant) = (constant(then, t), constant(otherwise, o));
-    let at = |texts: &StringViewArray, row: usize| texts.views().get(row).copied().unwrap_or(0);
-    let views: Vec<u128> = mask
-        .iter()
-        .enumerate()
-        .map(|(row, first)| {
-            if first {
-                t_constant.unwrap_or_else(|| at(t, row))
-            } else {
-                behind(o_constant.unwrap_or_else(|| at(o, row)))
-            }
-        })
-        .collect();
+    let behind = |view: u128| if view as u32 > 12 { view.wrapping_add(buffers_before << 64) } else { view };
+    let moved: Vec<u128> = o.views().iter().map(|view| behind(*view)).collect();
+    let views = pick(mask, &Side::new(then, t.views()), &Side::new(otherwise, &moved));
     let buffers = t.data_buffers().iter().chain(o.data_buffers().iter()).cloned().collect();
     let nulls = chosen_validity(mask, then, otherwise);
     // SAFETY: each view is one of the two sides; those of `otherwise` point behind the buffers of `then`, where theirs are.

@@ -7,6 +7,7 @@ use super::value::{Value, primitive, valid_in_both};
 use crate::error::Result;
 use arrow::array::{Array, ArrowPrimitiveType, BooleanArray, PrimitiveArray};
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer};
+use std::hint::select_unpredictable;
 
 /// `op` of every pair.
 pub(super) fn map2<T, O>(
@@ -113,6 +114,51 @@ pub(super) fn bits2<T: Copy>(left: &[T], right: &[T], test: impl Fn(T, T) -> boo
         words.push(pack(&bytes));
     }
     BooleanBuffer::new(Buffer::from_vec(words), 0, left.len())
+}
+
+/// One side of a choice.
+pub(super) enum Side<'a, T> {
+    Column(&'a [T]),
+    /// 64 times the same value.
+    Constant([T; 64]),
+}
+
+impl<'a, T: Copy + Default> Side<'a, T> {
+    /// The values of a column or constant.
+    pub(super) fn new(value: &Value, values: &'a [T]) -> Self {
+        match value {
+            Value::Column(_) => Self::Column(values),
+            Value::Constant(_) => Self::Constant([values.first().copied().unwrap_or_default(); 64]),
+        }
+    }
+
+    /// The rows of the `index`-th 64.
+    fn chunk(&self, index: usize) -> &[T] {
+        match self {
+            Self::Column(values) => values.get(64 * index..).unwrap_or(&[]),
+            Self::Constant(values) => values,
+        }
+    }
+}
+
+/// `then` where the mask is set, else `otherwise`.
+pub(super) fn pick<T: Copy + Default>(
+    mask: &BooleanBuffer,
+    then: &Side<'_, T>,
+    otherwise: &Side<'_, T>,
+) -> Vec<T> {
+    let mut values = Vec::with_capacity(mask.len());
+    for (index, mut word) in mask.bit_chunks().iter_padded().enumerate() {
+        let rows = (mask.len() - values.len()).min(64);
+        let sides = then.chunk(index).iter().zip(otherwise.chunk(index));
+        values.extend(sides.take(rows).map(|(then, otherwise)| {
+            let set = word & 1 == 1;
+            word >>= 1;
+            // Masks are often random: a conditional move instead of a branch.
+            select_unpredictable(set, *then, *otherwise)
+        }));
+    }
+    values
 }
 
 /// 64 bytes of 0 or 1 as 64 bits. One multiplication gathers the low bits of eight bytes in the highest byte: byte `i`

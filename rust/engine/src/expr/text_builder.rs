@@ -2,6 +2,7 @@
 //!
 //! Not here: parts of existing strings, which share their buffers (`string.rs`). Used by `string.rs` and `cast.rs`.
 
+use crate::error::{EngineError, Result};
 use arrow::array::{ArrayRef, StringViewArray, make_view};
 use arrow::buffer::{Buffer, NullBuffer};
 use std::sync::Arc;
@@ -17,11 +18,13 @@ pub(super) struct TextBuilder {
     views: Vec<u128>,
     closed: Vec<Buffer>,
     open: String,
+    /// The first row whose text is too long: lengths of views are signed for other readers of Arrow.
+    too_long: Option<usize>,
 }
 
 impl TextBuilder {
     pub(super) fn with_capacity(rows: usize) -> Self {
-        Self { views: Vec::with_capacity(rows), closed: Vec::new(), open: String::new() }
+        Self { views: Vec::with_capacity(rows), closed: Vec::new(), open: String::new(), too_long: None }
     }
 
     /// Appends what `write` adds to the end of the string; it leaves alone what is there.
@@ -29,6 +32,12 @@ impl TextBuilder {
         let start = self.open.len();
         write(&mut self.open);
         let text = self.open.as_bytes().get(start..).unwrap_or(&[]);
+        if i32::try_from(text.len()).is_err() {
+            self.too_long.get_or_insert(self.views.len());
+            self.views.push(0);
+            self.open.truncate(start);
+            return;
+        }
         // Both numbers fit: `open` is closed at 2^30, buffers are fewer than rows.
         self.views.push(make_view(text, self.closed.len() as u32, start as u32));
         if text.len() <= INLINE_BYTES {
@@ -39,12 +48,19 @@ impl TextBuilder {
     }
 
     /// The column; its rows are null where `nulls` says so.
-    pub(super) fn finish(mut self, nulls: Option<NullBuffer>) -> ArrayRef {
+    ///
+    /// # Errors
+    /// [`EngineError::Data`]: a text has 2 GiB or more.
+    pub(super) fn finish(mut self, nulls: Option<NullBuffer>) -> Result<ArrayRef> {
+        if let Some(row) = self.too_long {
+            let reason = "expected a text below 2 GiB, got a longer one".to_owned();
+            return Err(EngineError::Data { place: "a new string".to_owned(), row: row as u64, reason });
+        }
         if !self.open.is_empty() {
             self.closed.push(Buffer::from_vec(self.open.into_bytes()));
         }
         // SAFETY: each view was made of the bytes that lie at its offset of its buffer, or holds its text; both came from
         // a `String` at its ends, so they are UTF-8.
-        Arc::new(unsafe { StringViewArray::new_unchecked(self.views.into(), self.closed.into(), nulls) })
+        Ok(Arc::new(unsafe { StringViewArray::new_unchecked(self.views.into(), self.closed.into(), nulls) }))
     }
 }

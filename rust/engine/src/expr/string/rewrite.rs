@@ -86,7 +86,7 @@ fn rewritten(write: impl Fn(&str, &mut String) + Send + Sync + 'static) -> Kerne
                 }
             });
         }
-        Ok(answers.finish(texts.nulls().cloned()))
+        answers.finish(texts.nulls().cloned())
     })
 }
 
@@ -118,7 +118,7 @@ pub(super) fn concat_str(call: &Call<'_>) -> Result<Kernel> {
                 }
             });
         }
-        Ok(answers.finish(Some(NullBuffer::new(valid)).filter(|nulls| nulls.null_count() > 0)))
+        answers.finish(Some(NullBuffer::new(valid)).filter(|nulls| nulls.null_count() > 0))
     }))
 }
 
