@@ -8,7 +8,8 @@ use crate::state::StateTable;
 use crate::time::Timestamp;
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringViewArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Int64Type};
+use arrow::datatypes::{DataType as Arrow, Int64Type};
+use dataflare_plan::{DataType, Field};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use std::collections::BTreeMap;
@@ -168,6 +169,11 @@ pub(crate) fn placed<const N: usize>(split: u32, sequence: u64, columns: [(&str,
     Batch { order: Some(Order { input: 0, split, sequence }), ..batch(columns) }
 }
 
+/// A column of a plan.
+pub(crate) fn field(name: &str, dtype: DataType) -> Field {
+    Field { name: name.to_owned(), dtype }
+}
+
 /// A batch of one string column.
 pub(crate) fn strings(name: &str, values: &[Option<&str>]) -> Batch {
     let column: ArrayRef = Arc::new(StringViewArray::from(values.to_vec()));
@@ -193,10 +199,7 @@ fn integers(records: &RecordBatch, column: &str) -> Vec<Option<i64>> {
     let column = records
         .column_by_name(column)
         .unwrap_or_else(|| panic!("no column '{column}' in {:?}", records.schema()));
-    let column = if column.data_type() == &DataType::Date32 {
-        &cast(column, &DataType::Int32).unwrap()
-    } else {
-        column
-    };
-    cast(column, &DataType::Int64).unwrap().as_primitive::<Int64Type>().iter().collect()
+    let column =
+        if column.data_type() == &Arrow::Date32 { &cast(column, &Arrow::Int32).unwrap() } else { column };
+    cast(column, &Arrow::Int64).unwrap().as_primitive::<Int64Type>().iter().collect()
 }

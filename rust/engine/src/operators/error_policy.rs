@@ -94,13 +94,9 @@ impl ErrorPolicy {
 
     /// One row for each failing input row: its first error counts.
     fn letter(&self, input: &Batch, errors: &RowErrors) -> Result<Batch> {
-        let mut firsts: Vec<&RowError> = Vec::with_capacity(errors.len());
-        for error in errors {
-            if !firsts.iter().any(|first| first.row == error.row) {
-                firsts.push(error);
-            }
-        }
-        firsts.sort_by_key(|error| error.row);
+        let mut firsts: Vec<&RowError> = errors.iter().collect();
+        firsts.sort_by_key(|error| error.row); // stable: the first error of a row stays first
+        firsts.dedup_by_key(|error| error.row);
         let rows: UInt32Array = firsts.iter().map(|error| u32::try_from(error.row).ok()).collect();
         let taken = take_record_batch(&input.records, &rows)?;
         let position =

@@ -11,7 +11,7 @@ use crate::error::{EngineError, Result, RowErrors};
 use crate::event::Batch;
 use crate::expr::Program;
 use arrow::array::{Array, AsArray, BooleanArray};
-use arrow::compute::prep_null_mask_filter;
+use arrow::compute::{and, prep_null_mask_filter};
 
 /// See the module.
 pub struct Filter {
@@ -39,8 +39,9 @@ impl Operator for Filter {
         let mask = columns.first().and_then(|column| column.as_boolean_opt());
         let mask = mask.ok_or_else(|| EngineError::internal("filter", "the predicate is not Boolean"))?;
         let mask = if mask.null_count() > 0 { prep_null_mask_filter(mask) } else { mask.clone() };
-        // A row that failed has null in the mask and is gone already.
-        let (_, letter) = self.policy.apply(&batch, &errors)?;
+        let (keep, letter) = self.policy.apply(&batch, &errors)?;
+        // A row that failed is not kept by the part of the predicate that could be computed (`failed | true`).
+        let mask = keep.map_or_else(|| Ok(mask.clone()), |keep| and(&mask, &keep))?;
         if let Some(letter) = letter {
             out.push_to(1, letter);
         }
@@ -51,4 +52,65 @@ impl Operator for Filter {
 
 fn is_all_true(mask: &BooleanArray) -> bool {
     mask.true_count() == mask.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Filter;
+    use crate::expr::Program;
+    use crate::operators::error_policy::{ErrorPolicy, OnError};
+    use crate::testing::{Harness, batch, cut, field, strings};
+    use dataflare_plan::{BinaryOperator, DataType, Expr, Field, NamedExpr};
+    use serde_json::json;
+
+    fn filter(predicate: Expr, input: Vec<Field>, on_error: OnError) -> Harness<Filter> {
+        let named = NamedExpr { name: "predicate".into(), expr: predicate };
+        let program = Program::new(&[named], &input, None).unwrap();
+        Harness::new(Filter::new(program, ErrorPolicy::new(on_error, "filter")))
+    }
+
+    fn col(name: &str) -> Box<Expr> {
+        Box::new(Expr::Column { name: name.into() })
+    }
+
+    fn above_two() -> Expr {
+        let two = Expr::Literal { value: json!(2), dtype: DataType::Int64 };
+        Expr::Binary { op: BinaryOperator::Gt, left: col("a"), right: Box::new(two) }
+    }
+
+    /// `cast(s as Int64) > 2 or true`: true for every row that can be computed.
+    fn casts() -> Expr {
+        let number = Expr::Cast { input: col("s"), dtype: DataType::Int64, strict: true, wrap: false };
+        let two = Expr::Literal { value: json!(2), dtype: DataType::Int64 };
+        let above = Expr::Binary { op: BinaryOperator::Gt, left: Box::new(number), right: Box::new(two) };
+        let yes = Expr::Literal { value: json!(true), dtype: DataType::Boolean };
+        Expr::Binary { op: BinaryOperator::Or, left: Box::new(above), right: Box::new(yes) }
+    }
+
+    #[test]
+    fn row_stays_only_if_the_predicate_is_true() {
+        let mut filter = filter(above_two(), vec![field("a", DataType::Int64)], OnError::Raise);
+        filter.push(batch([("a", vec![Some(3), None, Some(2), Some(4)])]));
+        assert_eq!(filter.take("a"), [Some(3), Some(4)]);
+    }
+
+    #[test]
+    fn each_batch_gives_one_batch_with_its_place_also_an_empty_one() {
+        let mut filter = filter(above_two(), vec![field("a", DataType::Int64)], OnError::Raise);
+        let pieces = cut(&batch([("a", vec![Some(1); 20])]), 4, 7);
+        let places: Vec<_> = pieces.iter().map(|piece| piece.order).collect();
+        pieces.into_iter().for_each(|piece| filter.push(piece));
+        let emitted = filter.take_from(0);
+        assert_eq!(emitted.iter().map(|piece| piece.order).collect::<Vec<_>>(), places);
+        assert!(emitted.iter().all(|piece| piece.rows() == 0));
+    }
+
+    #[test]
+    fn row_that_fails_leaves_once_even_where_the_rest_is_true() {
+        let rows = strings("s", &[Some("7"), Some("x"), Some("1")]);
+        let mut filter = filter(casts(), vec![field("s", DataType::String)], OnError::DeadLetter);
+        filter.push(rows);
+        assert_eq!(filter.take_from(0).iter().map(crate::Batch::rows).sum::<usize>(), 2);
+        assert_eq!(filter.take_from(1).iter().map(crate::Batch::rows).sum::<usize>(), 1);
+    }
 }

@@ -7,16 +7,15 @@
 //! job but the batches of later splits, which are kept.
 //! Runs on worker 0, behind an exchange to it.
 
+use super::logical_order::{tag, untag};
 use super::{Flow, Input, Operator, Output};
 use crate::error::{EngineError, Result};
 use crate::event::{Batch, Epoch};
 use crate::state::{Frozen, Scope, StateTable};
 use crate::time::Timestamp;
-use arrow::array::{RecordBatch, UInt32Array};
+use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
-use arrow::datatypes::{DataType, Field, Schema};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -86,18 +85,20 @@ impl Operator for Resequence {
     }
 
     fn freeze(&mut self, _epoch: Epoch) -> Result<Frozen> {
-        // At a barrier every batch before the cut has come, so nothing is early; what is ready waits for earlier splits.
-        let held: Vec<((u32, u32), RecordBatch)> = self
-            .splits
-            .iter()
-            .flat_map(|(key, lane)| lane.ready.iter().map(move |batch| (*key, batch.records.clone())))
-            .collect();
+        if self.splits.values().any(|lane| !lane.early.is_empty()) {
+            return Err(EngineError::internal("resequence", "a batch before the barrier is missing"));
+        }
+        let ready = |(key, lane): (&(u32, u32), &Lane)| {
+            let records = lane.ready.iter().map(|batch| batch.records.clone());
+            records.map(|records| (*key, records)).collect::<Vec<_>>()
+        };
+        let held: Vec<((u32, u32), RecordBatch)> = self.splits.iter().flat_map(ready).collect();
         if held.is_empty() {
             return Ok(Frozen::default());
         }
         Ok(Frozen::new(move || {
-            let tagged =
-                held.iter().map(|(key, records)| tagged(*key, records)).collect::<Result<Vec<_>>>()?;
+            let tagged = held.iter().map(|((input, split), records)| tag(records, *input, *split));
+            let tagged = tagged.collect::<Result<Vec<_>>>()?;
             let Some(schema) = tagged.first().map(RecordBatch::schema) else { return Ok(Vec::new()) };
             let rows = concat_batches(&schema, &tagged)?;
             Ok(vec![StateTable { name: "held".into(), scope: Scope::Single, keys: 0, rows }])
@@ -106,25 +107,10 @@ impl Operator for Resequence {
 
     fn restore(&mut self, tables: Vec<StateTable>) -> Result<()> {
         for table in tables {
-            let (inputs, splits) = (table.rows.column(0).clone(), table.rows.column(1).clone());
-            let place = |column: &arrow::array::ArrayRef, row: usize| {
-                column.as_any().downcast_ref::<UInt32Array>().map(|values| values.value(row))
-            };
-            let mut start = 0;
-            while start < table.rows.num_rows() {
-                let key = (place(&inputs, start), place(&splits, start));
-                let mut end = start;
-                while end < table.rows.num_rows() && (place(&inputs, end), place(&splits, end)) == key {
-                    end += 1;
-                }
-                let (Some(input), Some(split)) = key else {
-                    return Err(EngineError::internal("resequence", "its state has no place columns"));
-                };
-                let shown: Vec<usize> = (2..table.rows.num_columns()).collect();
-                let records = table.rows.slice(start, end - start).project(&shown)?;
+            for (order, records) in untag(&table.rows)? {
                 self.held_bytes += records.get_array_memory_size();
-                self.splits.entry((input, split)).or_default().ready.push(Batch::new(records));
-                start = end;
+                let lane = self.splits.entry((order.input, order.split)).or_default();
+                lane.ready.push(Batch::new(records));
             }
         }
         Ok(())
@@ -135,50 +121,64 @@ impl Operator for Resequence {
     }
 }
 
-fn tagged((input, split): (u32, u32), records: &RecordBatch) -> Result<RecordBatch> {
-    let count = records.num_rows();
-    let mut fields = vec![
-        Arc::new(Field::new("input", DataType::UInt32, false)),
-        Arc::new(Field::new("split", DataType::UInt32, false)),
-    ];
-    fields.extend(records.schema().fields().iter().cloned());
-    let mut columns: Vec<arrow::array::ArrayRef> = vec![
-        Arc::new(UInt32Array::from(vec![input; count])),
-        Arc::new(UInt32Array::from(vec![split; count])),
-    ];
-    columns.extend(records.columns().iter().cloned());
-    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::Resequence;
-    use crate::event::{Batch, Event, Order};
-    use crate::operators::{Operator, Output};
-    use crate::time::Timestamp;
-    use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
-    use arrow::datatypes::Int64Type;
-    use std::sync::Arc;
+    use crate::event::Batch;
+    use crate::operators::Operator;
+    use crate::testing::{Harness, cut, placed};
+    use rand::rngs::SmallRng;
+    use rand::seq::SliceRandom;
+    use rand::{Rng, SeedableRng};
 
-    fn batch(split: u32, sequence: u64, value: i64) -> Batch {
-        let column: ArrayRef = Arc::new(Int64Array::from(vec![value]));
-        let order = Some(Order { input: 0, split, sequence });
-        Batch { records: RecordBatch::try_from_iter([("a", column)]).unwrap(), order, changes: None }
+    fn rows(split: u32) -> Batch {
+        placed(split, 0, [("a", (0..40).map(|row| i64::from(split) * 100 + row).collect())])
+    }
+
+    fn expected() -> Vec<Option<i64>> {
+        (0..3).flat_map(|split| (0..40).map(move |row| Some(split * 100 + row))).collect()
     }
 
     #[test]
-    fn rows_leave_by_split_and_sequence() {
-        let (mut operator, mut out) = (Resequence::default(), Output::default());
-        for (split, sequence, value) in [(1, 0, 30), (0, 1, 20), (0, 0, 10), (1, 1, 40)] {
-            operator.on_batch(0, batch(split, sequence, value), &mut out).unwrap();
+    fn rows_leave_by_split_and_sequence_for_any_cut_and_interleaving() {
+        for seed in 0..20 {
+            let mut pieces: Vec<Batch> = (0..3).flat_map(|split| cut(&rows(split), split, seed)).collect();
+            pieces.shuffle(&mut SmallRng::seed_from_u64(seed));
+            let mut order = Harness::new(Resequence::default());
+            pieces.into_iter().for_each(|piece| order.push(piece));
+            order.end();
+            assert_eq!(order.take("a"), expected(), "seed {seed}");
         }
-        operator.on_watermark(0, Timestamp::MAX, Timestamp::MAX, &mut out).unwrap();
-        let mut values = Vec::new();
-        while let Some((_, event)) = out.pop() {
-            if let Event::Batch(batch) = event {
-                values.push(batch.records.column(0).as_primitive::<Int64Type>().value(0));
-            }
+    }
+
+    #[test]
+    fn first_split_flows_while_later_ones_wait() {
+        let mut order = Harness::new(Resequence::default());
+        order.push(placed(1, 0, [("a", vec![3])]));
+        order.push(placed(0, 1, [("a", vec![2])]));
+        assert!(order.take("a").is_empty());
+        order.push(placed(0, 0, [("a", vec![1])]));
+        assert_eq!(order.take("a"), [Some(1), Some(2)]);
+    }
+
+    #[test]
+    fn state_goes_on_in_another_instance() {
+        for seed in 0..10 {
+            let mut first = Harness::new(Resequence::default());
+            let at = SmallRng::seed_from_u64(seed).random_range(0..40);
+            let part = |split: u32, start: usize, end: usize| {
+                let batch = rows(split);
+                let records = batch.records.slice(start, end - start);
+                cut(&batch.with_records(records), split, seed)
+            };
+            (0..3).rev().flat_map(|split| part(split, 0, at)).for_each(|piece| first.push(piece));
+            let mut second = Harness::new(Resequence::default());
+            let state = first.state();
+            second.operator.restore(state).unwrap();
+            (0..3).flat_map(|split| part(split, at, 40)).for_each(|piece| second.push(piece));
+            second.end();
+            let found: Vec<_> = first.take("a").into_iter().chain(second.take("a")).collect();
+            assert_eq!(found, expected(), "seed {seed}");
         }
-        assert_eq!(values, [10, 20, 30, 40]);
     }
 }

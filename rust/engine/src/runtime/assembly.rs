@@ -37,7 +37,7 @@ use crate::types::{arrow_schema, column_index};
 use arrow::array::BooleanArray;
 use arrow::compute::filter_record_batch;
 use crossbeam_channel::unbounded;
-use dataflare_plan::{DataType, NamedExpr, NodeId, Operator, Schema};
+use dataflare_plan::{DataType, Expr, NamedExpr, NodeId, Operator, Schema};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -475,7 +475,16 @@ impl Assembly<'_> {
         let (input, output) = (arrow_schema(self.input_schema(id)), arrow_schema(&nodes[id].schema));
         let time = match (from, to) {
             (Some(from), Some(to)) => {
-                Some(TimeMapping { input: column_index(&input, from)?, output: column_index(&output, to)? })
+                let named = exprs.get(column_index(&output, to)?).cloned().ok_or_else(|| {
+                    EngineError::internal("project", format!("no expression for its event time '{to}'"))
+                })?;
+                Some(match &named.expr {
+                    Expr::Column { name } if name == from => TimeMapping::Same,
+                    _ => TimeMapping::Through {
+                        input: column_index(&input, from)?,
+                        program: self.program(id, &[named])?,
+                    },
+                })
             }
             _ => None,
         };
