@@ -1,4 +1,4 @@
-"""Expressions in whole queries: the simulated engine cuts, kills and rescales, and gives what Polars gives."""
+"""Expressions in whole queries: the simulated engine cuts, kills and rescales, and answers as Polars does."""
 
 from __future__ import annotations
 
