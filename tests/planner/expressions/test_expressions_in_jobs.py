@@ -65,3 +65,11 @@ def test_constant_that_polars_refuses_ends_the_job_before_the_first_row() -> Non
     query = pl.LazyFrame({"s": ["x"]}).select(pl.col("s").str.extract("(", 1))
     with pytest.raises(CallError, match="unclosed group"):
         run(query, seed=1)
+
+
+def test_column_of_nulls_without_a_type_comes_through() -> None:
+    rows = pl.LazyFrame({"n": [None, None], "a": [1, 2]})
+    for query in (rows, rows.select("n"), rows.select("a", "n", is_null=pl.col("n").is_null())):
+        got = run(query, seed=1)
+        assert got.schema == query.collect_schema()
+        assert sorted(got.rows(), key=str) == sorted(query.collect().rows(), key=str)
