@@ -1,0 +1,116 @@
+"""`dff.testing.check`: the law, run on a user's own query.
+
+Draws batch cuts, parallelism, interleavings, kills, abandoned checkpoints, failed writes and rescales from
+seeds, runs each in the simulated driver into a transactional sink in memory, and compares with Polars. Not
+here: the driver (`rust/engine/src/runtime/simulated.rs`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+from polars.testing import assert_frame_equal
+
+from dataflare_fast import _core
+from dataflare_fast.errors import CallError
+from dataflare_fast.planner.plan import plan
+from dataflare_fast.planner.sinks import Output
+
+__all__ = ["check", "simulate"]
+
+
+def check(
+    lf: pl.LazyFrame,
+    *,
+    seeds: int | range = 200,
+    parallelism: int = 4,
+    on_error: str = "raise",
+    relative_tolerance: float = 1e-9,
+) -> None:
+    """Asserts that the engine's answer is Polars' answer, however it is run.
+
+    Args:
+        lf: a query over bounded sources; frames in memory (`dff.from_batches`) are cut at random places.
+        seeds: how many schedules to draw, or which.
+        parallelism: each attempt runs on 1 to so many workers.
+        on_error: as for `Engine`.
+        relative_tolerance: for float columns, whose last bits follow the order of additions.
+
+    Raises:
+        AssertionError: a schedule with another answer; names its seed, which alone repeats it, and shows the
+            difference.
+        UnsupportedQuery: the query cannot run incrementally.
+
+    Example:
+        >>> import polars as pl
+        >>> import dataflare_fast as dff
+        >>> bids = pl.DataFrame({"auction": [1, 2, 1], "price": [5, 7, 9]})
+        >>> query = dff.from_batches(bids[:2], bids[2:]).group_by("auction").agg(pl.col("price").max())
+        >>> dff.testing.check(query, seeds=20)
+    """
+    expected = lf.collect(engine="in-memory")
+    for seed in range(seeds) if isinstance(seeds, int) else seeds:
+        try:
+            found = simulate(lf, seed=seed, parallelism=parallelism, on_error=on_error)
+            assert_same_rows(found, expected, relative_tolerance)
+        except AssertionError as error:
+            raise AssertionError(f"seed {seed}: {error}") from None
+        except Exception as error:
+            error.add_note(f"under seed {seed} of dff.testing.check")
+            raise
+
+
+def simulate(lf: pl.LazyFrame, *, seed: int, parallelism: int = 4, on_error: str = "raise") -> pl.DataFrame:
+    """Runs a bounded query under one seed's schedule and gives what the sink has published.
+
+    Args:
+        lf: as for `check`.
+        seed: decides everything.
+        parallelism: each attempt runs on 1 to so many workers.
+        on_error: as for `Engine`.
+
+    Returns:
+        All rows, in the order of publication.
+
+    Raises:
+        CallError: an endless query.
+        InternalError: a schedule in which nothing can move any more.
+    """
+    output = Output(frame=lf, connector="collect", carried=_core.Collector())
+    planned = plan([output], on_error=on_error)
+    if planned.endless:
+        raise CallError("testing: expected bounded sources, got an endless query; give events= or end=")
+    settings: Mapping[str, Any] = {
+        "name": "simulation",
+        "parallelism": parallelism,
+        "on_error": on_error,
+        "checkpoint": None,
+    }
+    published = _core.simulate(planned.json, json.dumps(settings), planned.objects, seed)
+    empty = pl.DataFrame(schema=planned.schemas[0])
+    frames = [pl.DataFrame(batch).cast(dict(planned.schemas[0])) for batch in published[0]]
+    return pl.concat([empty, *frames])
+
+
+def assert_same_rows(found: pl.DataFrame, expected: pl.DataFrame, relative_tolerance: float) -> None:
+    """Compares two frames as multisets of rows."""
+    inexact = [name for name, dtype in expected.schema.items() if dtype.is_float()]
+    # Columns that are equal bit for bit decide the order first; the others only among equals.
+    keys = [name for name in expected.columns if name not in inexact] + inexact
+    if not keys:
+        assert found.height == expected.height
+        return
+    assert_frame_equal(
+        found.sort(keys, nulls_last=True) if _sortable(expected, keys) else found,
+        expected.sort(keys, nulls_last=True) if _sortable(expected, keys) else expected,
+        check_row_order=_sortable(expected, keys),
+        rel_tol=relative_tolerance,
+        abs_tol=1e-12,
+    )
+
+
+def _sortable(frame: pl.DataFrame, keys: list[str]) -> bool:
+    return not any(frame.schema[name].is_nested() for name in keys)
