@@ -13,4 +13,42 @@ except ImportError as error:
         "called directly leave _native out."
     ) from error
 
-__all__ = ["__version__"]
+from dataflare_fast import (
+    errors,
+    frame,  # noqa: F401 - registers the namespace `.stream`
+    testing,
+    udf,
+)
+from dataflare_fast.checkpoint.contents import CheckpointContents, read_checkpoint
+from dataflare_fast.checkpoint.settings import Checkpoint
+from dataflare_fast.engine import Engine
+from dataflare_fast.job import Job, JobStatus
+from dataflare_fast.planner.explain import explain
+from dataflare_fast.sources.batches import from_batches
+from dataflare_fast.sources.files import scan_parquet
+from dataflare_fast.sources.kafka import scan_kafka
+from dataflare_fast.sources.nexmark import Nexmark, nexmark
+from dataflare_fast.sources.python import ReadableSource, scan_source
+from dataflare_fast.words.sink import WritableSink
+
+__all__ = [
+    "Checkpoint",
+    "CheckpointContents",
+    "Engine",
+    "Job",
+    "JobStatus",
+    "Nexmark",
+    "ReadableSource",
+    "WritableSink",
+    "__version__",
+    "errors",
+    "explain",
+    "from_batches",
+    "nexmark",
+    "read_checkpoint",
+    "scan_kafka",
+    "scan_parquet",
+    "scan_source",
+    "testing",
+    "udf",
+]

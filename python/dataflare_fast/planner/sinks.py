@@ -40,9 +40,11 @@ class Output:
     carried: object | None = None
 
 
-def collect_output(frame: pl.LazyFrame, *, maintain_order: bool = True) -> Output:
-    """All rows, given back to the caller."""
-    return Output(frame=frame, connector="collect", maintain_order=maintain_order)
+def collect_output(
+    frame: pl.LazyFrame, *, carried: object | None = None, maintain_order: bool = True
+) -> Output:
+    """All rows, given back to the caller in `carried`, a `_core.Collector`."""
+    return Output(frame=frame, connector="collect", maintain_order=maintain_order, carried=carried)
 
 
 def batches_output(

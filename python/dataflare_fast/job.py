@@ -1,0 +1,249 @@
+"""A running job: watch it, wait for it, stop it.
+
+`Engine.start` makes it. Not here: planning and settings (`engine.py`), the live table (`progress.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, Self
+
+import polars as pl
+
+from dataflare_fast import _core
+from dataflare_fast.config import parse_duration_ns
+from dataflare_fast.interrupts import Interrupts
+
+__all__ = ["Job", "JobStatus", "wait_with_interrupts"]
+
+# How long one call into the engine may wait, so that Python sees signals in between.
+_SLICE_S = 0.1
+
+_METRICS: dict[str, Any] = {
+    "operator": pl.String,
+    "task": pl.UInt32,
+    "kind": pl.String,
+    "rows_in": pl.UInt64,
+    "rows_out": pl.UInt64,
+    "rows_aside": pl.UInt64,
+    "batches_in": pl.UInt64,
+    "bytes_in": pl.UInt64,
+    "busy_ns": pl.UInt64,
+    "state_bytes": pl.UInt64,
+    "watermark": pl.Int64,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobStatus:
+    """One look at a job.
+
+    Args:
+        name: of the job.
+        state: `running`, `finished` (the input has ended), `stopped`, `cancelled` or `failed`.
+        attempt: how often the job was started in its checkpoint folder.
+        uptime: since this start.
+        rows_in: rows that sources have read.
+        rows_out: rows that sinks have taken.
+        rows_late: rows that came behind a watermark.
+        pending_rows: rows known to wait at the sources; None: no source knows.
+        waits: what the job waits for, by name.
+        checkpoint_epoch: the newest committed one.
+        checkpoints_committed: by this start.
+        checkpoints_abandoned: given up; their rows are in later ones.
+        checkpoint_age: since the newest commit; None: none yet.
+        checkpoint_duration: of the newest one.
+        checkpoint_bytes: of the newest one.
+        checkpoint_failure: why the last one was abandoned.
+        restored_epoch: where this start went on from; None: from the beginning.
+    """
+
+    name: str
+    state: str
+    attempt: int
+    uptime: timedelta
+    rows_in: int
+    rows_out: int
+    rows_late: int
+    pending_rows: int | None
+    waits: tuple[str, ...]
+    checkpoint_epoch: int
+    checkpoints_committed: int
+    checkpoints_abandoned: int
+    checkpoint_age: timedelta | None
+    checkpoint_duration: timedelta
+    checkpoint_bytes: int
+    checkpoint_failure: str | None
+    restored_epoch: int | None
+
+
+class Job:
+    """A job in the background. Its threads belong to the engine; none of its methods holds the GIL.
+
+    As a context manager: leaving the block stops the job (a savepoint), leaving it by an error cancels it.
+
+    Example:
+        >>> import polars as pl
+        >>> import dataflare_fast as dff
+        >>> job = dff.Engine().start(pl.LazyFrame({"a": [1, 2]}).sink_parquet("/tmp/dff-job-doc/", lazy=True))
+        >>> job.wait()
+        True
+        >>> job.status().state
+        'finished'
+    """
+
+    def __init__(self, core: _core.Job, name: str) -> None:
+        self._core = core
+        self.name = name
+
+    @property
+    def was_finished(self) -> bool:
+        """True if an earlier start of this job had already seen the end of the input: nothing was run."""
+        return self._core.was_finished
+
+    def wait(self, timeout: str | timedelta | None = None) -> bool:
+        """Waits for the end.
+
+        In the main thread the first Ctrl-C stops the job as `stop` does, and the second cancels it.
+
+        Args:
+            timeout: such as `"30s"`; None: for ever.
+
+        Returns:
+            True if the job has ended, False if the time was over first.
+
+        Raises:
+            DataflareError: why the job failed.
+            KeyboardInterrupt: the second Ctrl-C.
+        """
+        left_s = None if timeout is None else parse_duration_ns(timeout, "wait: timeout") / 1e9
+        return wait_with_interrupts(self._core, lambda: self._core.stop(False), left_s)
+
+    def stop(self, *, drain: bool = False) -> None:
+        """Leaves in good order, and waits for it.
+
+        Args:
+            drain: False: a savepoint; windows stay open in the checkpoint, and the next start goes on there.
+                True: reads no more, closes every window, finishes.
+
+        Raises:
+            DataflareError: why the job failed.
+        """
+        self._core.stop(drain)
+        self.wait()
+
+    def cancel(self) -> None:
+        """Leaves at once, without a checkpoint, and waits for it. Rows since the last checkpoint come again."""
+        self._core.cancel()
+        self.wait()
+
+    def checkpoint(self) -> None:
+        """Asks for a checkpoint now; `status().checkpoint_epoch` says when it is there."""
+        self._core.checkpoint()
+
+    def status(self) -> JobStatus:
+        """One look at the job."""
+        found: dict[str, Any] = json.loads(self._core.status())
+        age_ns = found.pop("checkpoint_age_ns")
+        return JobStatus(
+            name=self.name,
+            uptime=_elapsed(found.pop("uptime_ns")),
+            waits=tuple(found.pop("waits")),
+            checkpoint_age=None if age_ns is None else _elapsed(age_ns),
+            checkpoint_duration=_elapsed(found.pop("checkpoint_duration_ns")),
+            **found,
+        )
+
+    def metrics(self) -> pl.DataFrame:
+        """Counters of all operators, all workers together, in the order of the data.
+
+        Returns:
+            One row for each operator; rows_aside are late rows and dead letters, watermark is in units of the
+            time column (null: none yet).
+        """
+        return pl.DataFrame(json.loads(self._core.metrics()), schema=_METRICS)
+
+    async def wait_async(self, timeout: str | timedelta | None = None) -> bool:
+        """`wait` for asyncio. Cancelling the await leaves the job alone."""
+        left_s = None if timeout is None else parse_duration_ns(timeout, "wait: timeout") / 1e9
+        return await _wait_async(self._core, left_s)
+
+    async def stop_async(self, *, drain: bool = False) -> None:
+        """`stop` for asyncio."""
+        self._core.stop(drain)
+        await _wait_async(self._core, None)
+
+    async def cancel_async(self) -> None:
+        """`cancel` for asyncio."""
+        self._core.cancel()
+        await _wait_async(self._core, None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.stop()
+        else:
+            self.cancel()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            await self.stop_async()
+        else:
+            await self.cancel_async()
+
+    def __repr__(self) -> str:
+        return f"Job({self.name!r}, {self.status().state})"
+
+
+def wait_with_interrupts(core: _core.Job, stop: Callable[[], None] | None, left_s: float | None) -> bool:
+    """Waits under the Ctrl-C rules.
+
+    Args:
+        core: the job.
+        stop: what the first Ctrl-C does; None: it cancels.
+        left_s: how long at most; None: for ever.
+
+    Returns:
+        True if the job has ended.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C has cancelled the job.
+    """
+    end_s = None if left_s is None else time.monotonic() + left_s
+    with Interrupts(stop, core.cancel) as interrupts:
+        while not (ended := core.wait(_slice_s(end_s))) and (end_s is None or time.monotonic() < end_s):
+            pass
+    if interrupts.cancelled:
+        raise KeyboardInterrupt
+    return ended
+
+
+async def _wait_async(core: _core.Job, left_s: float | None) -> bool:
+    end_s = None if left_s is None else time.monotonic() + left_s
+    while not (ended := await asyncio.to_thread(core.wait, _slice_s(end_s))):
+        if end_s is not None and time.monotonic() >= end_s:
+            break
+    return ended
+
+
+def _slice_s(end_s: float | None) -> float:
+    return _SLICE_S if end_s is None else min(_SLICE_S, max(0.0, end_s - time.monotonic()))
+
+
+def _elapsed(nanoseconds: int) -> timedelta:
+    return timedelta(microseconds=nanoseconds // 1000)
