@@ -5,13 +5,17 @@ from typing import Protocol, final, type_check_only
 
 __all__ = [
     "ArrowBatch",
+    "Collector",
+    "Job",
     "__version__",
     "compiled_functions",
     "evaluate",
     "explain",
     "is_compiled",
     "read_split",
+    "simulate",
     "source_splits",
+    "start",
 ]
 
 __version__: str
@@ -94,3 +98,43 @@ def read_split(connector: str, options: str, schema: str, split: str) -> Iterato
         DataError: a row that cannot be read.
         UnavailableError: the place does not answer.
     """
+
+@final
+class Collector:
+    """Where a job puts the rows of one `collect`: the `object` of a sink node with connector "collect"."""
+
+    def __new__(cls) -> Collector: ...
+    def take(self) -> list[ArrowBatch]:
+        """The batches so far; they are given once."""
+
+@final
+class Job:
+    """A running job. Dropping it cancels the job."""
+
+    @property
+    def was_finished(self) -> bool:
+        """True: the restored record says that the input had ended; nothing was started."""
+
+    def wait(self, timeout_s: float | None) -> bool:
+        """Waits without the GIL. True: the job has ended; raises why it failed."""
+
+    def stop(self, drain: bool) -> None:
+        """Asks for the last checkpoint; returns at once."""
+
+    def checkpoint(self) -> None:
+        """Asks for a checkpoint; returns at once."""
+
+    def cancel(self) -> None:
+        """Ends the job without a checkpoint; returns at once."""
+
+    def status(self) -> str:
+        """One look, as JSON."""
+
+    def metrics(self) -> str:
+        """Counters of all operators, as JSON."""
+
+def start(plan_json: str, settings_json: str, objects: list[object]) -> Job:
+    """Starts a job in the background; everything that can be refused is refused here."""
+
+def simulate(plan_json: str, settings_json: str, objects: list[object], seed: int) -> list[list[ArrowBatch]]:
+    """Runs a bounded job under a seed's schedule; gives the published batches of each sink."""

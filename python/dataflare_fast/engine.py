@@ -34,7 +34,14 @@ from dataflare_fast.errors import CallError
 from dataflare_fast.job import Job, wait_with_interrupts
 from dataflare_fast.notices import tell
 from dataflare_fast.planner.plan import Planned, plan
-from dataflare_fast.planner.sinks import Output, batches_output, collect_output, is_sink, sink_output
+from dataflare_fast.planner.sinks import (
+    Output,
+    batches_output,
+    collect_output,
+    is_sink,
+    sink_output,
+    sink_target,
+)
 from dataflare_fast.results import BackgroundQuery, Batches, BatchQueue, future_of
 
 __all__ = ["Engine"]
@@ -282,28 +289,28 @@ class Engine(pl.Engine):
     ) -> None:
         """`lf.sink_parquet(path, engine=...)`: a path that ends in `/` is a folder of parts."""
         _refuse_settings("sink_parquet", options)
-        self._run([sink_output(lf.sink_parquet(path, lazy=True, **options))])
+        self._run([sink_output(lf.sink_parquet(sink_target(path), lazy=True, **options))])
 
     def sink_ipc(
         self, lf: pl.LazyFrame, path: Any, *, optimizations: pl.QueryOptFlags, **options: Any
     ) -> None:
         """`lf.sink_ipc(path, engine=...)`."""
         _refuse_settings("sink_ipc", options)
-        self._run([sink_output(lf.sink_ipc(path, lazy=True, **options))])
+        self._run([sink_output(lf.sink_ipc(sink_target(path), lazy=True, **options))])
 
     def sink_csv(
         self, lf: pl.LazyFrame, path: Any, *, optimizations: pl.QueryOptFlags, **options: Any
     ) -> None:
         """`lf.sink_csv(path, engine=...)`."""
         _refuse_settings("sink_csv", options)
-        self._run([sink_output(lf.sink_csv(path, lazy=True, **options))])
+        self._run([sink_output(lf.sink_csv(sink_target(path), lazy=True, **options))])
 
     def sink_ndjson(
         self, lf: pl.LazyFrame, path: Any, *, optimizations: pl.QueryOptFlags, **options: Any
     ) -> None:
         """`lf.sink_ndjson(path, engine=...)`."""
         _refuse_settings("sink_ndjson", options)
-        self._run([sink_output(lf.sink_ndjson(path, lazy=True, **options))])
+        self._run([sink_output(lf.sink_ndjson(sink_target(path), lazy=True, **options))])
 
     # How all of them run.
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import polars as pl
 
+from dataflare_fast.config import parse_bytes, parse_duration_ns
 from dataflare_fast.errors import CallError
 from dataflare_fast.planner.visitor.plan import read_plan
 from dataflare_fast.words.hopping import hopping_offset
@@ -213,6 +214,66 @@ class StreamWords:
             "config": dict(config or {}),
         }
         return _run_unless_lazy(SinkWord(self._lf, "kafka", options, key=columns), lazy, engine)
+
+    @overload
+    def sink_parquet(
+        self,
+        path: str,
+        *,
+        roll_rows: int | None = None,
+        roll_bytes: str | int = "128MiB",
+        roll_after: str | timedelta = "60s",
+        lazy: Literal[False] = False,
+        engine: pl.Engine | None = None,
+    ) -> None: ...
+
+    @overload
+    def sink_parquet(
+        self,
+        path: str,
+        *,
+        roll_rows: int | None = None,
+        roll_bytes: str | int = "128MiB",
+        roll_after: str | timedelta = "60s",
+        lazy: Literal[True],
+        engine: None = None,
+    ) -> pl.LazyFrame: ...
+
+    def sink_parquet(
+        self,
+        path: str,
+        *,
+        roll_rows: int | None = None,
+        roll_bytes: str | int = "128MiB",
+        roll_after: str | timedelta = "60s",
+        lazy: bool = False,
+        engine: pl.Engine | None = None,
+    ) -> pl.LazyFrame | None:
+        """Writes a folder of Parquet parts; exactly once with a checkpoint.
+
+        A part becomes visible, whole, with the checkpoint that holds its rows, when one of the bounds is
+        reached. `lf.sink_parquet("out/", engine=...)` is the same with the default bounds.
+
+        Args:
+            path: the folder; made if missing.
+            roll_rows: publish a part when it has so many rows; None: no such bound.
+            roll_bytes: or so many bytes, before compression.
+            roll_after: or when its first row is so old; `"0s"`: with each checkpoint.
+            lazy: gives a lazy sink for `Engine.start` instead of running it.
+            engine: runs it now; needed unless lazy.
+
+        Raises:
+            CallError: a bad argument.
+        """
+        options: dict[str, Any] = {
+            "path": path.rstrip("/") + "/",
+            "layout": "folder",
+            "mkdir": True,
+            "roll_rows": roll_rows,
+            "roll_bytes": parse_bytes(roll_bytes, "sink_parquet: roll_bytes", least=1),
+            "roll_after_ns": parse_duration_ns(roll_after, "sink_parquet: roll_after"),
+        }
+        return _run_unless_lazy(SinkWord(self._lf, "parquet", options), lazy, engine)
 
     @overload
     def sink_console(

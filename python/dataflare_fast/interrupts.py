@@ -44,7 +44,9 @@ class Interrupts:
 
     def _handle(self, _signal: int, _frame: FrameType | None) -> None:
         if self._stop is not None:
-            tell("stopping: waiting for the last checkpoint; Ctrl-C again cancels (rows since then come again)")
+            tell(
+                "stopping: waiting for the last checkpoint; Ctrl-C again cancels (rows since then come again)"
+            )
             stop, self._stop = self._stop, None
             stop()
             return

@@ -18,7 +18,7 @@ from dataflare_fast import _core
 from dataflare_fast.errors import ClosedError
 from dataflare_fast.job import wait_with_interrupts
 
-__all__ = ["BackgroundQuery", "Batches", "BatchQueue", "future_of"]
+__all__ = ["BackgroundQuery", "BatchQueue", "Batches", "future_of"]
 
 _Result = TypeVar("_Result")
 

@@ -113,7 +113,7 @@ def _state(job: Path, record: dict[str, Any]) -> dict[str, pl.DataFrame]:
 
 def _table(path: Path, rows: int) -> pl.DataFrame:
     try:
-        frame = pl.read_ipc(path, memory_map=False)
+        frame = pl.read_ipc(path)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise DataError(
             f"checkpoint object {path}: expected an Arrow file, got {error}; restore an earlier checkpoint"

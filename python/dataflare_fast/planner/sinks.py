@@ -16,7 +16,7 @@ from dataflare_fast.planner.frames import Frame
 from dataflare_fast.planner.visitor.plan import LeafIR, PlanIR, SinkIR, read_plan
 from dataflare_fast.words.sink import SinkWord
 
-__all__ = ["Output", "batches_output", "collect_output", "is_sink", "sink_node", "sink_output"]
+__all__ = ["Output", "batches_output", "collect_output", "is_sink", "sink_node", "sink_output", "sink_target"]
 
 _FORMATS: Final = {"Parquet": "parquet", "NDJson": "ndjson"}
 
@@ -38,6 +38,15 @@ class Output:
     options: dict[str, Any] = field(default_factory=dict)
     maintain_order: bool = False
     carried: object | None = None
+
+
+# Stands for "the folder itself" in Polars' plan, which refuses a path that is a folder already.
+_FOLDER: Final = "/{parts}"
+
+
+def sink_target(path: Any) -> Any:
+    """What to give Polars for a path of ours: a text that ends in `/` is a folder of parts, there or not."""
+    return path.rstrip("/") + _FOLDER if isinstance(path, str) and path.endswith("/") else path
 
 
 def collect_output(
@@ -137,6 +146,8 @@ def _file_sink(building: Building, ir: SinkIR, plan: Callable[[PlanIR, bool], Fr
             "a path as text, or sink_batches(fn) for anything else",
         )
         return building.nothing(ir.schema)
+    if path.endswith(_FOLDER):
+        path = path.removesuffix(_FOLDER) + "/"
     name, settings = next(iter(payload["file_format"].items()))
     connector = _FORMATS.get(name)
     if connector is None:

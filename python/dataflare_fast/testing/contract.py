@@ -133,7 +133,9 @@ def check_sink(
     two = _prepare(sink, 2)
     sink = open_sink()  # The process died after the checkpoint and before confirm.
     sink.confirm(2, two)
-    _sees(visible, pl.concat([first, second]), "confirm() in a new process must show what an old one prepared")
+    _sees(
+        visible, pl.concat([first, second]), "confirm() in a new process must show what an old one prepared"
+    )
 
     sink.write(third)
     _prepare(sink, 3)
