@@ -262,7 +262,7 @@ class Engine(pl.Engine):
         chunk_size: int | None = None,
         lazy: bool = False,
     ) -> Batches:
-        """`lf.collect_batches(engine=...)`: an iterator of frames. Closing it, or dropping it, cancels the job."""
+        """`lf.collect_batches(engine=...)`: an iterator of frames; closing or dropping it cancels the job."""
         queue = BatchQueue()
         planned = plan(
             [batches_output(lf, queue.put, chunk_rows=_chunk(chunk_size), maintain_order=maintain_order)],

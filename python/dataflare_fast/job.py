@@ -139,7 +139,7 @@ class Job:
         self.wait()
 
     def cancel(self) -> None:
-        """Leaves at once, without a checkpoint, and waits for it. Rows since the last checkpoint come again."""
+        """Leaves at once, without a checkpoint; rows since the last one come again. Waits for it."""
         self._core.cancel()
         self.wait()
 

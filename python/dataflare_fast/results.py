@@ -6,6 +6,7 @@ Called by `Engine`. Not here: `Job`, the handle of jobs that write to sinks.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ import polars as pl
 from polars.lazyframe.in_process import InProcessQuery
 
 from dataflare_fast import _core
-from dataflare_fast.errors import ClosedError
+from dataflare_fast.errors import ClosedError, DataflareError
 from dataflare_fast.job import wait_with_interrupts
 
 __all__ = ["BackgroundQuery", "BatchQueue", "Batches", "future_of"]
@@ -98,8 +99,9 @@ def future_of(core: _core.Job, take: Callable[[], _Result]) -> asyncio.Future[_R
 
 
 class BatchQueue:
-    """Batches on their way from the engine's thread to the reader, a few at a time: a slow reader holds the job
-    back.
+    """Batches on their way from the engine's thread to the reader.
+
+    A few at a time: a slow reader holds the job back.
     """
 
     _ROOM = 4
@@ -166,10 +168,9 @@ class Batches:
         return self
 
     def _watch(self, core: _core.Job) -> None:
-        try:
+        # The reader's own wait raises what this one does.
+        with contextlib.suppress(DataflareError):
             core.wait(None)
-        except Exception:  # noqa: S110 - the reader's own wait raises it again
-            pass
         self._queue.end()
 
     def __iter__(self) -> Self:
@@ -184,7 +185,7 @@ class Batches:
             if core.wait(0.0):
                 self._closed = True
                 raise StopIteration
-        return batch.cast(dict(self._schema))
+        return batch.cast(self._schema)
 
     def close(self) -> None:
         """Cancels the job and drops what it has not given yet."""

@@ -45,7 +45,7 @@ class Checkpoint:
     restore: str | int = field(default="latest", kw_only=True)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.path, str | Path) or not str(self.path):
+        if not str(self.path):
             raise CallError(f"checkpoint: path: expected a folder, got {self.path!r}")
         if "://" in str(self.path):
             raise CallError(

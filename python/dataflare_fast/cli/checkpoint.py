@@ -25,9 +25,8 @@ def ls(folder: Annotated[Path, typer.Argument(help="A checkpoint folder.")]) -> 
         for record in checkpoint_records(job):
             size = sum(one["size"] for objects in record["operators"].values() for one in objects)
             end = "   finished" if record["finished"] else ""
-            print(
-                f"{job.name}   epoch {record['epoch']}   attempt {record['attempt']}   {size:,} bytes of state{end}"
-            )
+            place = f"{job.name}   epoch {record['epoch']}   attempt {record['attempt']}"
+            print(f"{place}   {size:,} bytes of state{end}")
 
 
 @app.command()

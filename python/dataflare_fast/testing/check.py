@@ -91,7 +91,7 @@ def simulate(lf: pl.LazyFrame, *, seed: int, parallelism: int = 4, on_error: str
     }
     published = _core.simulate(planned.json, json.dumps(settings), planned.objects, seed)
     empty = pl.DataFrame(schema=planned.schemas[0])
-    frames = [pl.DataFrame(batch).cast(dict(planned.schemas[0])) for batch in published[0]]
+    frames = [pl.DataFrame(batch).cast(planned.schemas[0]) for batch in published[0]]
     return pl.concat([empty, *frames])
 
 

@@ -65,11 +65,12 @@ def _check_split(source: ReadableSource, split: str, batches: int) -> None:
     for number, (frame, offset) in enumerate(read):
         start += frame.height
         again = _rows(source, split, _round_trip(offset), None if is_whole else expected.height - start)
-        assert_frame_equal(
-            again,
-            expected.slice(start),
-            obj=f"rows of '{split}' read again from {offset!r}, the offset of batch {number}:",
-        )
+        try:
+            assert_frame_equal(again, expected.slice(start))
+        except AssertionError as error:
+            raise AssertionError(
+                f"rows of '{split}' read again from {offset!r}, the offset of batch {number}: {error}"
+            ) from None
 
 
 def _rows(source: ReadableSource, split: str, offset: Any, rows: int | None) -> pl.DataFrame:

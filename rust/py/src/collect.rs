@@ -17,7 +17,7 @@ type Rows = Arc<Mutex<Vec<RecordBatch>>>;
 
 /// Where a job puts the rows of one `collect`.
 #[pyclass(frozen, module = "dataflare_fast._core")]
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Collector {
     rows: Rows,
 }
@@ -46,6 +46,7 @@ impl Collector {
 }
 
 /// See the module.
+#[derive(Debug)]
 pub struct CollectSink {
     rows: Rows,
 }

@@ -111,6 +111,12 @@ impl PyJob {
     }
 }
 
+impl std::fmt::Debug for PyJob {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.job.fmt(f)
+    }
+}
+
 impl Drop for PyJob {
     fn drop(&mut self) {
         // A job without a handle would run on unseen.

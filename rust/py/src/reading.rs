@@ -54,6 +54,12 @@ pub struct SplitBatches {
     _source: Arc<dyn Source>,
 }
 
+impl std::fmt::Debug for SplitBatches {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SplitBatches")
+    }
+}
+
 #[pymethods]
 impl SplitBatches {
     fn __iter__(this: PyRef<'_, Self>) -> PyRef<'_, Self> {

@@ -191,10 +191,8 @@ impl Log {
                 Record::Attempt { .. } => None,
             })
             .collect();
-        let Some((oldest_sequence, oldest)) = checkpoints.iter().rev().take(self.keep.max(1)).last().copied()
-        else {
-            return Ok(());
-        };
+        let first_kept = checkpoints.len().saturating_sub(self.keep.max(1));
+        let Some((oldest_sequence, oldest)) = checkpoints.get(first_kept).copied() else { return Ok(()) };
         let kept: std::collections::HashSet<&str> = checkpoints
             .iter()
             .filter(|(sequence, _)| *sequence >= oldest_sequence)

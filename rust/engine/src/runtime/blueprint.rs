@@ -219,7 +219,8 @@ fn aggregate_plan(plan: &Plan, id: NodeId) -> Result<AggregatePlan> {
 /// Connectors that write one thing, in one order.
 fn is_single(connector: &str, options: &serde_json::Value) -> bool {
     let path = options.get("path").and_then(serde_json::Value::as_str);
-    matches!(connector, "collect" | "batches" | "console" | "python") || path.is_some_and(|path| !path.ends_with('/'))
+    matches!(connector, "collect" | "batches" | "console" | "python")
+        || path.is_some_and(|path| !path.ends_with('/'))
 }
 
 /// Which nodes' rows must carry hidden order columns because somebody above reads them.

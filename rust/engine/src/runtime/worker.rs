@@ -549,7 +549,7 @@ impl Worker {
 
     /// Gives an event to a reader, or back when there is no room.
     fn offer(&mut self, index: usize, target: usize, worker: usize, event: Event) -> Option<Event> {
-        let Some(target) = self.cells[index].targets.get(target) else { return None };
+        let target = self.cells[index].targets.get(target)?;
         if let Some(ring) = target.rings.get(worker) {
             let back = ring.send(event);
             if back.is_none() && worker != self.index {

@@ -180,8 +180,8 @@ mod tests {
             Some(f64::INFINITY),
             None,
         ]));
-        assert_eq!(groups(&[ints.clone()]), [981, 855, 311, 556, 607]);
-        assert_eq!(groups(&[texts.clone()]), [981, 409, 599, 413, 607]);
+        assert_eq!(groups(std::slice::from_ref(&ints)), [981, 855, 311, 556, 607]);
+        assert_eq!(groups(std::slice::from_ref(&texts)), [981, 409, 599, 413, 607]);
         assert_eq!(groups(&[floats]), [981, 816, 949, 790, 607]);
         assert_eq!(groups(&[ints, texts]), [462, 488, 29, 398, 667]);
     }
@@ -195,7 +195,7 @@ mod tests {
         for column in [&zeros, &nans] {
             let field = Arc::new(Field::new("f", column.data_type().clone(), true));
             let nested: ArrayRef = Arc::new(StructArray::from(vec![(field, column.clone())]));
-            for groups in [groups(&[column.clone()]), groups(&[nested])] {
+            for groups in [groups(std::slice::from_ref(column)), groups(&[nested])] {
                 assert_eq!(groups[0], groups[1]);
             }
         }
