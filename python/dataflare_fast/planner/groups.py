@@ -17,7 +17,7 @@ from dataflare_fast.planner.classes import FunctionClass, classify
 from dataflare_fast.planner.event_time import coarseness, follow, sources_of
 from dataflare_fast.planner.expressions import split_aggregate, translate
 from dataflare_fast.planner.frames import Frame
-from dataflare_fast.planner.residual import rebuild
+from dataflare_fast.planner.rebuilding import rebuild
 from dataflare_fast.planner.schema import Json, dtype_from_json
 from dataflare_fast.planner.visitor.expressions import ColumnNode, ExprNode, FunctionNode
 from dataflare_fast.planner.visitor.plan import DynamicIR, GroupByIR, Named

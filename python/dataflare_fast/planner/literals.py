@@ -1,7 +1,7 @@
 """Constants of an expression <-> the JSON values of `Expr::Literal` in `rust/plan/src/expression.rs`.
 
 Physical values: days of a Date, ticks of a Datetime or Duration, nanoseconds of a Time, decimal text, base64.
-Used by `expressions.py` (to JSON) and `residual.py` (back into a `pl.Expr`).
+Used by `row_wise.py` (to JSON) and `rebuilding.py` (back into a `pl.Expr`).
 """
 
 from __future__ import annotations

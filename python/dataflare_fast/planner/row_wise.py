@@ -16,8 +16,8 @@ import polars as pl
 from dataflare_fast.planner.classes import FunctionClass, Verdict, classify, holds_categorical
 from dataflare_fast.planner.compiled import has_kernels
 from dataflare_fast.planner.literals import first_of_series, literal_to_json, series_to_json
+from dataflare_fast.planner.rebuilding import RebuildError, rebuild
 from dataflare_fast.planner.refusals import Refusals
-from dataflare_fast.planner.residual import RebuildError, rebuild
 from dataflare_fast.planner.schema import Json, dtype_to_json, why_unsupported
 from dataflare_fast.planner.visitor.expressions import (
     ROUNDED_CONSTANT,

@@ -1,6 +1,6 @@
 //! Expressions without a kernel: handed to Polars, one call per batch, with the GIL held for that call.
 //!
-//! Not here: rebuilding expressions (`planner/residual.py`), and which ones these are (`dataflare-engine::expr`).
+//! Not here: rebuilding expressions (`planner/rebuilding.py`), and which ones these are (`dataflare-engine::expr`).
 //! A worker of the engine calls it through [`Residual`].
 
 use crate::arrow_capsule::{ArrowBatch, read_batches};

@@ -10,7 +10,7 @@ from polars.testing import assert_frame_equal
 from tests.planner.expressions.expression_data import FRAME, split
 
 from dataflare_fast.errors import Refusal, UnsupportedQuery
-from dataflare_fast.planner.residual import rebuild
+from dataflare_fast.planner.rebuilding import rebuild
 from dataflare_fast.planner.schema import dtype_from_json
 
 c = pl.col
