@@ -110,6 +110,21 @@ pub fn assemble(
     Assembly { blueprint, layout, connectors, clock, restored, attempt }.build()
 }
 
+/// Publishes what the last epoch of a finished job prepared: the job may have died between its last record and that.
+///
+/// # Errors
+/// What sinks say of their places.
+pub fn confirm_finished(
+    blueprint: &Blueprint,
+    layout: &Layout,
+    connectors: &dyn Connectors,
+    clock: Arc<dyn Clock>,
+    restored: &Restored<'_>,
+) -> Result<()> {
+    let (restored, attempt) = (Some(restored), restored.log.attempt());
+    Assembly { blueprint, layout, connectors, clock, restored, attempt }.sinks().map(drop)
+}
+
 struct Assembly<'a> {
     blueprint: &'a Blueprint,
     layout: &'a Layout,

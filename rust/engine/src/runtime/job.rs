@@ -2,7 +2,7 @@
 //!
 //! Called by `rust/py`; the Python `Job` is this with names.
 
-use super::assembly::{Connectors, Layout, Restored, assemble};
+use super::assembly::{Connectors, Layout, Restored, assemble, confirm_finished};
 use super::blueprint::Blueprint;
 use super::identity::fingerprint;
 use super::shared::Shared;
@@ -125,9 +125,6 @@ impl Job {
         let (log, checkpoint) = opened.map_or((None, None), |opened| (Some(opened.log), opened.checkpoint));
         let attempt = log.as_ref().map_or(1, Log::attempt);
         let restored_epoch = checkpoint.as_ref().map(|checkpoint| checkpoint.epoch);
-        if checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.finished) {
-            return Ok(Self { running: None, attempt, restored_epoch });
-        }
         let layout = Layout {
             workers: settings.parallelism.max(1),
             ring_capacity: 8,
@@ -137,6 +134,10 @@ impl Job {
         };
         let restored =
             log.as_ref().zip(checkpoint.as_ref()).map(|(log, checkpoint)| Restored { log, checkpoint });
+        if let Some(restored) = restored.as_ref().filter(|restored| restored.checkpoint.finished) {
+            confirm_finished(&blueprint, &layout, connectors, clock, restored)?;
+            return Ok(Self { running: None, attempt, restored_epoch });
+        }
         let assembled =
             assemble(&blueprint, &layout, connectors, Arc::clone(&clock), restored.as_ref(), attempt)?;
         if let Some(log) = &log {

@@ -5,7 +5,7 @@
 //! does; a schedule in which nothing can move is an error. Equal seeds give equal runs.
 //! Called by tests and by `dff.testing.check`. Method: deterministic simulation testing as FoundationDB describes it.
 
-use super::assembly::{Assembled, Connectors, Layout, Restored, assemble};
+use super::assembly::{Assembled, Connectors, Layout, Restored, assemble, confirm_finished};
 use super::blueprint::Blueprint;
 use super::worker::Progress;
 use crate::checkpoint::coordinator::{Control, Coordinator, Progress as Epochs, Request, Schedule};
@@ -105,12 +105,13 @@ impl Attempt<'_> {
             memory_limit: None,
             on_error: self.on_error,
         };
-        if opened.checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.finished) {
+        let restored = opened.checkpoint.as_ref().map(|checkpoint| Restored { log: &opened.log, checkpoint });
+        if let Some(restored) = restored.as_ref().filter(|restored| restored.checkpoint.finished) {
             // Died between the last record and its confirms: only those are left.
-            self.confirm_finished(&opened.log, opened.checkpoint.as_ref(), &layout, &clock)?;
+            let clock = Arc::<ManualClock>::clone(&clock);
+            confirm_finished(self.blueprint, &layout, self.connectors, clock, restored)?;
             return Ok(true);
         }
-        let restored = opened.checkpoint.as_ref().map(|checkpoint| Restored { log: &opened.log, checkpoint });
         let number = opened.log.attempt();
         let assembled = assemble(
             self.blueprint,
@@ -121,25 +122,6 @@ impl Attempt<'_> {
             number,
         )?;
         drive(assembled, opened.log, &clock, random, faults)
-    }
-
-    fn confirm_finished(
-        &self,
-        log: &Log,
-        checkpoint: Option<&crate::checkpoint::record::Checkpoint>,
-        layout: &Layout,
-        clock: &Arc<ManualClock>,
-    ) -> Result<()> {
-        let restored = checkpoint.map(|checkpoint| Restored { log, checkpoint });
-        assemble(
-            self.blueprint,
-            layout,
-            self.connectors,
-            Arc::<ManualClock>::clone(clock),
-            restored.as_ref(),
-            log.attempt(),
-        )?;
-        Ok(())
     }
 }
 
