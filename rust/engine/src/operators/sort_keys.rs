@@ -5,10 +5,11 @@
 //! struct or list a null is the smallest value. Not here: what is sorted (`sort.rs`).
 
 use crate::error::{EngineError, Result};
+use crate::state::canonical::canonical;
 use crate::types::column_index;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType as Arrow, Float32Type, Float64Type, UInt32Type};
+use arrow::datatypes::{DataType as Arrow, UInt32Type};
 use arrow::row::{RowConverter, Rows, SortField};
 use dataflare_plan::{DataType, Schema, SortKey};
 use std::cmp::Ordering;
@@ -102,29 +103,12 @@ impl Key {
         let column = records.column(index);
         let values = match &self.ranks {
             Some(ranks) => ranked(column, ranks)?,
-            None => one_form(column),
+            None => canonical(column)?, // one zero and one NaN, which is larger than infinity
         };
         let converter = RowConverter::new(vec![SortField::new(values.data_type().clone())])?;
         let encoded = converter.convert_columns(std::slice::from_ref(&values))?;
         let SortKey { descending, nulls_last, .. } = self.written;
         Ok(KeyedColumn { values, encoded, descending, nulls_last })
-    }
-}
-
-/// One zero and one NaN, which is larger than infinity.
-fn one_form(column: &ArrayRef) -> ArrayRef {
-    match column.data_type() {
-        Arrow::Float32 => Arc::new(
-            column
-                .as_primitive::<Float32Type>()
-                .unary::<_, Float32Type>(|value| if value.is_nan() { f32::NAN } else { value + 0.0 }),
-        ),
-        Arrow::Float64 => Arc::new(
-            column
-                .as_primitive::<Float64Type>()
-                .unary::<_, Float64Type>(|value| if value.is_nan() { f64::NAN } else { value + 0.0 }),
-        ),
-        _ => Arc::clone(column),
     }
 }
 

@@ -232,7 +232,8 @@ fn ordered_nodes(plan: &Plan) -> Result<Vec<bool>> {
             Operator::Aggregate { maintain_order, .. } => {
                 *maintain_order || aggregate_plan(plan, id)?.needs_order()
             }
-            Operator::Sort { .. } => true,
+            // A dead letter says where its row stood.
+            Operator::Sort { .. } | Operator::Errors => true,
             Operator::Head { .. } => has_event_time(plan, id) || ordered[id],
             Operator::Sink { connector, options, maintain_order } => {
                 *maintain_order
