@@ -1,0 +1,172 @@
+"""The law on whole queries: the engine gives the rows of plain Polars, on any number of workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+import dataflare_fast as dff
+
+from .rows import source
+
+TS = pl.col("ts")
+AGGREGATES = [
+    pl.len(),
+    pl.col("v").sum().alias("sum"),
+    pl.col("v").mean().alias("mean"),
+    pl.col("f").max().alias("largest"),
+    pl.col("v").filter(pl.col("v") > 0).count().alias("positive"),
+]
+Query = Callable[[pl.LazyFrame], pl.LazyFrame]
+
+
+def watermarked(lf: pl.LazyFrame) -> pl.LazyFrame:
+    return lf.stream.with_watermark("ts", delay="10m")
+
+
+def counted(lf: pl.LazyFrame) -> pl.LazyFrame:
+    return lf.stream.with_watermark("n", delay="100i")
+
+
+def berlin(lf: pl.LazyFrame) -> pl.LazyFrame:
+    zone = "Europe/Berlin"
+    return watermarked(lf).with_columns(TS.dt.replace_time_zone("UTC").dt.convert_time_zone(zone))
+
+
+WINDOWS: dict[str, Query] = {
+    "tumbling": lambda lf: watermarked(lf).group_by_dynamic("ts", every="10m", group_by="k").agg(AGGREGATES),
+    "closed none": lambda lf: (
+        watermarked(lf).group_by_dynamic("ts", every="10m", closed="none").agg(AGGREGATES)
+    ),
+    "closed right": lambda lf: (
+        watermarked(lf).group_by_dynamic("ts", every="10m", closed="right").agg(AGGREGATES)
+    ),
+    "closed both": lambda lf: (
+        watermarked(lf).group_by_dynamic("ts", every="10m", closed="both", offset="-10m").agg(AGGREGATES)
+    ),
+    "boundaries": lambda lf: (
+        watermarked(lf)
+        .group_by_dynamic("ts", every="1h", label="right", include_boundaries=True, group_by=["k", "v"])
+        .agg(AGGREGATES)
+    ),
+    "hopping": lambda lf: (
+        watermarked(lf).stream.group_by_hopping("ts", every="10m", period="25m", group_by="k").agg(AGGREGATES)
+    ),
+    "hopping right": lambda lf: (
+        watermarked(lf)
+        .group_by_dynamic("ts", every="10m", period="20m", closed="right", offset="-20m")
+        .agg(AGGREGATES)
+    ),
+    "gaps": lambda lf: watermarked(lf).group_by_dynamic("ts", every="1h", period="10m").agg(AGGREGATES),
+    "offset": lambda lf: watermarked(lf).group_by_dynamic("ts", every="1h", offset="7m").agg(AGGREGATES),
+    "local day": lambda lf: berlin(lf).group_by_dynamic("ts", every="1d", group_by="k").agg(AGGREGATES),
+    "local hour": lambda lf: berlin(lf).group_by_dynamic("ts", every="1h").agg(AGGREGATES),
+    "local day as a key": lambda lf: berlin(lf).group_by(TS.dt.truncate("1d")).agg(AGGREGATES),
+    "local date as a key": lambda lf: berlin(lf).group_by(TS.dt.date(), "k").agg(AGGREGATES),
+    "month": lambda lf: watermarked(lf).group_by_dynamic("ts", every="1mo").agg(AGGREGATES),
+    "week": lambda lf: watermarked(lf).group_by_dynamic("ts", every="1w", start_by="monday").agg(AGGREGATES),
+    "integers": lambda lf: counted(lf).group_by_dynamic("n", every="500i", group_by="k").agg(AGGREGATES),
+    "integers hopping": lambda lf: (
+        counted(lf).group_by_dynamic("n", every="500i", period="1000i", offset="-500i").agg(AGGREGATES)
+    ),
+    "two time keys": lambda lf: (
+        watermarked(lf).group_by(TS.dt.year(), TS.dt.date().alias("d")).agg(AGGREGATES)
+    ),
+    "shifted": lambda lf: (
+        watermarked(lf)
+        .with_columns(TS + timedelta(hours=1))
+        .group_by_dynamic("ts", every="1h")
+        .agg(AGGREGATES)
+    ),
+    "steps above": lambda lf: (
+        watermarked(lf)
+        .group_by_dynamic("ts", every="1h", group_by="k")
+        .agg(AGGREGATES)
+        .filter(pl.col("sum") > 0)
+        .with_columns(double=pl.col("sum") * 2)
+    ),
+    "windows of windows": lambda lf: (
+        watermarked(lf)
+        .group_by_dynamic("ts", every="10m", group_by="k")
+        .agg(c=pl.col("v").sum())
+        .sort("ts")
+        .group_by_dynamic("ts", every="1h")
+        .agg(pl.col("c").max(), total=pl.col("c").sum())
+    ),
+    "concat of watermarked": lambda lf: (
+        pl.concat([watermarked(lf), lf.filter(pl.col("v") > 0).stream.with_watermark("ts", delay="1m")])
+        .sort("ts")
+        .group_by_dynamic("ts", every="1h")
+        .agg(AGGREGATES)
+    ),
+}
+GROUPS: dict[str, Query] = {
+    "NaN and zero keys": lambda lf: lf.group_by("f").agg(pl.len()),
+    "two keys": lambda lf: lf.group_by("k", "v").agg(pl.len(), pl.col("f").min()),
+    "first in event-time order": lambda lf: (
+        watermarked(lf).group_by("k").agg(first=pl.col("v").first(), last=pl.col("n").last())
+    ),
+    "first in split order": lambda lf: lf.group_by("k").agg(
+        first=pl.col("v").first(), last=pl.col("n").last()
+    ),
+    "distinct": lambda lf: lf.group_by("k").agg(pl.col("v").n_unique(), pl.col("f").n_unique()),
+    "groups of a concat": lambda lf: (
+        pl.concat([lf.select("k", "v"), lf.filter(pl.col("v") > 0).select("k", pl.col("v") * 2)])
+        .group_by("k")
+        .agg(pl.col("v").sum(), pl.len())
+    ),
+    "groups of groups": lambda lf: (
+        lf.group_by("k", "v").agg(pl.len()).group_by("k").agg(pl.col("len").max(), pl.col("v").sum())
+    ),
+    "SQL": lambda lf: lf.sql("select k, count(*) c, sum(v) s, min(f) f from self where n > 100 group by k"),
+    "no keys": lambda lf: lf.select(
+        (pl.col("v").max() - pl.col("v").min()).alias("range"), pl.col("f").sum(), pl.col("k").n_unique()
+    ),
+    "late": lambda lf: watermarked(lf).stream.late(),
+}
+IN_ORDER: dict[str, Query] = {
+    "event time": watermarked,
+    "earliest": lambda lf: watermarked(lf).head(9),
+    "head": lambda lf: lf.head(9),
+    "slice": lambda lf: lf.slice(3, 10),
+    "sort": lambda lf: lf.sort("v", "n", "ts", "k", descending=[True, False, True, False], nulls_last=True),
+    # By all columns: which of equal rows Polars takes is open.
+    "sort and head": lambda lf: lf.select("n", "k", "v").sort("n", "k", "v").head(5),
+    "conditions": lambda lf: lf.select(
+        pl.when(pl.col("v") > 0).then(pl.lit("p")).otherwise(pl.col("k")).alias("x"),
+        pl.col("v").fill_null(7),
+        pl.col("k").is_in(["a", "c"]).alias("member"),
+        pl.col("v").is_between(-1, 2).alias("between"),
+    ),
+    "division": lambda lf: lf.select(pl.col("v") / 2, a=pl.col("v") // pl.col("n"), b=pl.col("v") % 3),
+    "text": lambda lf: lf.select(pl.col("k").str.to_uppercase(), n=pl.col("k").str.len_chars()),
+    "time": lambda lf: lf.select(TS.dt.hour(), d=TS.dt.date(), text=TS.dt.strftime("%H:%M")),
+    "concat": lambda lf: pl.concat(
+        [lf.select("k", "v"), lf.filter(pl.col("v") > 0).select("k", pl.col("v") * 2)]
+    ),
+}
+
+
+def hold(query: Query, seed: int, workers: int, *, in_order: bool) -> None:
+    lf = query(source(seed))
+    expected = lf.collect(engine="in-memory")
+    found = lf.collect(engine=dff.Engine(parallelism=workers))
+    assert_frame_equal(found, expected, check_row_order=in_order, check_exact=True)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("query", [*WINDOWS.values(), *GROUPS.values()], ids=[*WINDOWS, *GROUPS])
+def test_groups_are_those_of_polars(query: Query, seed: int, workers: int) -> None:
+    hold(query, seed, workers, in_order=False)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("query", IN_ORDER.values(), ids=IN_ORDER)
+def test_rows_stand_in_logical_order(query: Query, seed: int, workers: int) -> None:
+    hold(query, seed, workers, in_order=True)
