@@ -70,6 +70,7 @@ struct Query {
     emit: EmitMode,
     every_ns: Option<i64>,
     bounded: bool,
+    maintain_order: bool,
 }
 
 fn dtype(column: Option<&str>, function: AggregateFunction) -> DataType {
@@ -119,7 +120,7 @@ impl Query {
                 window: self.window.clone(),
                 time_key: self.time_key.then(|| "t".to_owned()),
                 emit: Emit { mode: self.emit, every_ns: self.every_ns },
-                maintain_order: false,
+                maintain_order: self.maintain_order,
             },
             schema,
             event_time: timed.then(|| "t".to_owned()),
@@ -563,6 +564,7 @@ fn queries() -> impl Strategy<Value = Query> {
             emit: if update { EmitMode::Update } else { EmitMode::Close },
             every_ns: (update && throttled).then_some(3),
             bounded,
+            maintain_order: false,
         })
 }
 
@@ -578,6 +580,31 @@ proptest! {
         let out = run(&query, &rows, &cuts);
         let closes = query.emit == EmitMode::Close && (query.bounded || query.window.is_some() || query.time_key);
         let got = if closes { out.into_iter().map(|(row, _)| row).collect() } else { upserts(&query, out) };
+        prop_assert_eq!(with_zero(got), with_zero(model(&query, &rows)));
+    }
+
+    #[test]
+    fn groups_leave_in_order_of_their_first_rows(
+        query in queries(),
+        rows in rows(),
+        cuts in prop::collection::vec((1..30_usize, 0..3_usize, 0..8_usize), 1..6),
+    ) {
+        prop_assume!(!query.keys.is_empty());
+        let query = Query {
+            window: None, time_key: false, emit: EmitMode::Close, every_ns: None, bounded: true, maintain_order: true, ..query
+        };
+        let got: Vec<Vec<String>> = run(&query, &rows, &cuts).into_iter().map(|(row, _)| row).collect();
+        let keys = query.keys.len();
+        let mut ordered = rows.clone();
+        ordered.sort_by_key(|row| row.t);
+        let mut order: Vec<Vec<String>> = Vec::new();
+        for row in &ordered {
+            let key = model(&query, std::slice::from_ref(row)).swap_remove(0)[..keys].to_vec();
+            if !order.contains(&key) {
+                order.push(key);
+            }
+        }
+        prop_assert_eq!(got.iter().map(|row| row[..keys].to_vec()).collect::<Vec<_>>(), order);
         prop_assert_eq!(with_zero(got), with_zero(model(&query, &rows)));
     }
 }

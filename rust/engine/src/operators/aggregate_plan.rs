@@ -45,7 +45,9 @@ impl AggregatePlan {
     /// # Errors
     /// An aggregate or key of a type that has none, an unsupported grid, a node of another kind.
     pub fn new(node: &Node, input: &Schema, input_event_time: Option<&str>, bounded: bool) -> Result<Self> {
-        let PlanOperator::Aggregate { keys, aggregates, window, time_key, emit, .. } = &node.operator else {
+        let PlanOperator::Aggregate { keys, aggregates, window, time_key, emit, maintain_order } =
+            &node.operator
+        else {
             return Err(EngineError::internal(
                 "an aggregate",
                 format!("its node is a {}", node.operator.kind()),
@@ -91,7 +93,7 @@ impl AggregatePlan {
 
     /// The first n columns of partial rows are the keys to exchange by; 0: all rows go to worker 0.
     pub fn keys(&self) -> usize {
-        self.shape.keys.len()
+        if self.shape.ordered { 0 } else { self.shape.keys.len() }
     }
 
     /// True if the answer depends on logical order: batches must carry [`crate::event::POSITION`], `order`, and
@@ -128,6 +130,9 @@ pub struct Shape {
     pub ends: bool,
     pub groups: GroupType,
     pub needs_order: bool,
+    /// Groups leave in order of their first rows. Then the last accumulator holds the place of a group's first row, and
+    /// one worker has all groups.
+    pub ordered: bool,
     pub partial_schema: SchemaRef,
     columns: Vec<Column>,
     schema: SchemaRef,
@@ -146,6 +151,10 @@ impl Shape {
         let is_time_key = |key: &String| matches!(panes, Panes::Values) && Some(key) == time.as_ref();
         let group_keys: Vec<String> = keys.iter().filter(|key| !is_time_key(key)).cloned().collect();
         let key_types = group_keys.iter().map(|key| Ok(type_of(key)?.clone())).collect::<Result<Vec<_>>>()?;
+        let maintain_order = matches!(&node.operator, PlanOperator::Aggregate { maintain_order: true, .. });
+        let first_key = group_keys.first().filter(|_| maintain_order).cloned();
+        let appearance = first_key.as_ref().map(|key| appearance(key, type_of(key)?)).transpose()?;
+        let aggregates: Vec<&Aggregate> = aggregates.iter().chain(&appearance).collect();
         let accumulators = aggregates
             .iter()
             .map(|one| accumulator(one, one.column.as_deref().map(&type_of).transpose()?))
@@ -167,7 +176,9 @@ impl Shape {
             }
             columns.push(Column::Time);
         }
-        columns.extend((0..aggregates.len()).map(|index| Column::Group(group + index)));
+        columns.extend(
+            (0..aggregates.len() - appearance.iter().len()).map(|index| Column::Group(group + index)),
+        );
 
         let mut fields: Vec<Field> = group_keys
             .iter()
@@ -196,10 +207,17 @@ impl Shape {
             ends,
             groups: GroupType { keys: KeyType::of(&key_types)?, accumulators },
             needs_order: aggregates.iter().any(|one| one.function.needs_order()),
+            ordered: appearance.is_some(),
             partial_schema: Arc::new(ArrowSchema::new(fields)),
             columns,
             schema: arrow_schema(&node.schema),
         })
+    }
+
+    /// All result rows of a window.
+    pub fn window_results(&self, window: i64, groups: &Groups) -> Result<RecordBatch> {
+        let order = if self.ordered { Some(groups.in_order_of_appearance()?) } else { None };
+        self.results(window, groups, order.as_deref())
     }
 
     /// The result rows of a window, of all groups or those of `chosen`.
@@ -225,6 +243,18 @@ impl Shape {
         }
         batch(self.partial_schema.clone(), columns, groups.len())
     }
+}
+
+/// The hidden aggregate that knows when a group appeared.
+fn appearance(key: &str, dtype: &DataType) -> Result<Aggregate> {
+    Ok(Aggregate {
+        name: String::new(),
+        function: AggregateFunction::First,
+        column: Some(key.to_owned()),
+        filter: None,
+        text: "\u{0}appearance".to_owned(),
+        dtype: dtype.clone(),
+    })
 }
 
 fn batch(schema: SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {

@@ -50,7 +50,7 @@ impl FinalAggregate {
                 break;
             }
             let groups = self.window(window)?;
-            let rows = shape.results(window, &groups, None)?;
+            let rows = shape.window_results(window, &groups)?;
             slices(&rows).for_each(|slice| out.push(Batch::new(slice)));
             self.open = window.saturating_add(1);
         }

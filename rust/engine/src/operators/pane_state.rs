@@ -102,13 +102,18 @@ impl PaneState {
 pub fn table(shape: &Shape, name: &str, panes: &BTreeMap<i64, Arc<Groups>>) -> Result<StateTable> {
     let rows =
         panes.iter().map(|(pane, groups)| shape.partials(*pane, groups)).collect::<Result<Vec<_>>>()?;
-    let scope = if shape.keys.is_empty() { Scope::Single } else { Scope::Keyed };
+    let scope = scope(shape);
     Ok(StateTable {
         name: name.to_owned(),
         scope,
         keys: shape.keys.len(),
         rows: concat_batches(&shape.partial_schema, &rows)?,
     })
+}
+
+/// Who gets the state at a restore: the worker that gets the rows.
+pub fn scope(shape: &Shape) -> Scope {
+    if shape.keys.is_empty() || shape.ordered { Scope::Single } else { Scope::Keyed }
 }
 
 /// Partial rows, ready to be merged.

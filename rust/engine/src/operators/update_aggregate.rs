@@ -7,13 +7,13 @@
 //! Cost: one table look-up a partial row and window; O(changed keys) an emission.
 
 use super::aggregate_plan::{Shape, slices};
-use super::pane_state::Partials;
+use super::pane_state::{Partials, scope};
 use super::{Flow, Input, Operator, Output};
 use crate::aggregate::CHUNK_ROWS;
 use crate::error::Result;
 use crate::event::{Batch, Change, Epoch};
 use crate::state::groups::Groups;
-use crate::state::{Frozen, Scope, StateTable};
+use crate::state::{Frozen, StateTable};
 use crate::time::{Instant, Timestamp};
 use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt8Array};
 use arrow::compute::concat_batches;
@@ -224,9 +224,13 @@ impl Operator for UpdateAggregate {
                 columns.push(Arc::new(UInt8Array::from(flags)) as ArrayRef);
                 tables.push(RecordBatch::try_new(schema.clone(), columns)?);
             }
-            let scope = if shape.keys.is_empty() { Scope::Single } else { Scope::Keyed };
             let rows = concat_batches(&schema, &tables)?;
-            Ok(vec![StateTable { name: "final".to_owned(), scope, keys: shape.keys.len(), rows }])
+            Ok(vec![StateTable {
+                name: "final".to_owned(),
+                scope: scope(&shape),
+                keys: shape.keys.len(),
+                rows,
+            }])
         }))
     }
 

@@ -1,6 +1,7 @@
 //! Groups: keys with their accumulators, in one window or pane. A checkpoint reads a shared copy.
 
 use super::keys::{KeyType, Keys, PreparedKeys};
+use crate::aggregate::words::widened_words;
 use crate::aggregate::{Accumulator, CHUNK_ROWS, Cells, Prepared, Slots, View};
 use crate::error::Result;
 use arrow::array::ArrayRef;
@@ -150,6 +151,21 @@ impl Groups {
             columns.push(accumulator.finish(view)?);
         }
         Ok(columns)
+    }
+
+    /// The slots in logical order of the groups' first rows. The last accumulator is a `first`.
+    pub fn in_order_of_appearance(&self) -> Result<Vec<u32>> {
+        let columns = match self.views(None).last() {
+            Some((accumulator, view)) => accumulator.partial(view)?,
+            None => Vec::new(),
+        };
+        let places = columns.iter().take(3).map(widened_words).collect::<Result<Vec<_>>>()?;
+        let mut slots: Vec<u32> = (0..self.len() as u32).collect();
+        slots.sort_unstable_by(|a, b| {
+            let of = |slot: u32| places.iter().map(move |words| words[slot as usize]);
+            of(*a).cmp(of(*b))
+        });
+        Ok(slots)
     }
 
     fn views<'a>(
