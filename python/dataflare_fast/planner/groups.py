@@ -327,7 +327,9 @@ def _aggregate_schema(
     if dynamic is not None:
         label = output[dynamic.column]
         if dynamic.include_boundaries:
-            schema |= {"_lower_boundary": label, "_upper_boundary": label}
+            # Windows over a Date end at instants.
+            ends = pl.Datetime("us") if label == pl.Date else label
+            schema |= {"_lower_boundary": ends, "_upper_boundary": ends}
         schema[dynamic.column] = label
     return pl.Schema({**schema, **{one["name"]: dtype_from_json(one["dtype"]) for one in aggregates}})
 
