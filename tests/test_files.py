@@ -1,4 +1,4 @@
-"""Files in and out, by the whole engine; the oracle is Polars in memory, kills show that each row is there once."""
+"""Files in and out, by the whole engine; the oracle is Polars in memory, kills show exactly-once."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from polars.testing import assert_frame_equal
 
 import dataflare_fast as dff
 from dataflare_fast.errors import CallError, DataError
+from dataflare_fast.planner.sinks import sink_target
 
 ENGINE = dff.Engine(parallelism=2)
 
@@ -127,3 +128,30 @@ def test_killed_folder_job_writes_each_row_once(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", JOB, str(tmp_path), "2"], check=True)
     assert_frame_equal(pl.read_parquet(f"{tmp_path}/out/").sort("n"), rows)
     assert not (tmp_path / ".out.unpublished").exists()
+
+
+def arrive(folder: Path, number: int) -> None:
+    """A file of ten rows, at once."""
+    unfinished = folder / "_unfinished"
+    pl.DataFrame({"n": range(number * 10, number * 10 + 10)}).write_parquet(unfinished)
+    unfinished.rename(folder / f"{number:03}.parquet")
+
+
+def test_followed_folder_is_read_once_over_stops(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    arrive(folder, 0)
+    endless = dff.scan_parquet(folder, follow=True, poll="5ms")
+    checkpoint = dff.Checkpoint(str(tmp_path / "state"), interval="20ms")
+    engine = dff.Engine(name="follow", checkpoint=checkpoint)
+    out = f"{tmp_path}/out/"
+    for stopped, running in ((2, 3), (1, 5), (4, 6)):
+        arrive(folder, stopped)
+        job = engine.start(endless.sink_parquet(sink_target(out), lazy=True))
+        arrive(folder, running)
+        expected = 30 if stopped == 2 else 20
+        while job.status().rows_in < expected:
+            time.sleep(0.001)
+        job.stop(drain=stopped == 4)
+        job.wait()
+    assert pl.read_parquet(out)["n"].sort().to_list() == list(range(70))
