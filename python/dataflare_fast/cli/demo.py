@@ -89,10 +89,10 @@ def _verify(folder: Path, seed: int) -> bool:
     closed_before = pl.lit(promise).cast(pl.Datetime("us"))
     events = _events_before(int(str(promise)))
     print(
-    lines = [
-        f"{row['ts']:%H:%M:%S}  auction {row['auction']}  {row['bids']} bids, up to {row['price']}"
-        for row in top.to_dicts()
-    ]
+        lines=[
+            f"{row['ts']:%H:%M:%S}  auction {row['auction']}  {row['bids']} bids, up to {row['price']}"
+            for row in top.to_dicts()
+        ]
     )
     bids = dff.nexmark(events=events, seed=seed).bid.select("ts", "auction", "price")
     expected = (

@@ -38,6 +38,12 @@ impl<O: Operator> Harness<O> {
         }
     }
 
+    /// The operator has this many input edges.
+    pub(crate) fn with_inputs(mut self, inputs: usize) -> Self {
+        self.watermarks = vec![Timestamp::MIN; inputs];
+        self
+    }
+
     /// The output column that the promise is about.
     pub(crate) fn with_event_time(mut self, column: &str) -> Self {
         self.event_time = Some(column.to_owned());
