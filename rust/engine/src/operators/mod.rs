@@ -92,6 +92,11 @@ pub trait Operator: Send {
         false
     }
 
+    /// True if it must see every batch even when nobody needs its rows any more, because others count on what it notes.
+    fn sees_all(&self) -> bool {
+        false
+    }
+
     /// Asked at a barrier, before `freeze`, until true: a sink still hands rows over. Never blocks.
     fn is_settled(&mut self) -> Result<bool> {
         Ok(true)

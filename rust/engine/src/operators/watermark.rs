@@ -128,6 +128,11 @@ impl Watermark {
 }
 
 impl Operator for Watermark {
+    fn sees_all(&self) -> bool {
+        // A batch that is dealt and never published would leave a hole in its split.
+        true
+    }
+
     fn on_batch(&mut self, _input: Input, batch: Batch, out: &mut Output) -> Result<Flow> {
         let order = batch
             .order

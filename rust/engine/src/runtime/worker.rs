@@ -468,8 +468,14 @@ impl Worker {
 
     /// A cell whose readers all need nothing more needs nothing more either; a source then stops reading.
     fn spread_done(&mut self) {
+        let mut seeing_all: Vec<TaskId> = Vec::new();
         for index in (0..self.cells.len()).rev() {
             let cell = &self.cells[index];
+            let sees_all = matches!(&cell.body, Body::Operator(operator) if operator.sees_all())
+                || cell.targets.iter().any(|target| seeing_all.contains(&target.task));
+            if sees_all {
+                seeing_all.push(cell.task);
+            }
             if cell.done || cell.targets.is_empty() {
                 continue;
             }
@@ -484,7 +490,7 @@ impl Worker {
             });
             if all_done {
                 self.shared.done[cell.task][self.index].store(true, Ordering::Release);
-                self.cells[index].done = true;
+                self.cells[index].done = !sees_all;
             }
         }
         for cell in &self.cells {
