@@ -45,9 +45,7 @@ impl AggregatePlan {
     /// # Errors
     /// An aggregate or key of a type that has none, an unsupported grid, a node of another kind.
     pub fn new(node: &Node, input: &Schema, input_event_time: Option<&str>, bounded: bool) -> Result<Self> {
-        let PlanOperator::Aggregate { keys, aggregates, window, time_key, emit, maintain_order } =
-            &node.operator
-        else {
+        let PlanOperator::Aggregate { keys, aggregates, window, time_key, emit, .. } = &node.operator else {
             return Err(EngineError::internal(
                 "an aggregate",
                 format!("its node is a {}", node.operator.kind()),
