@@ -88,12 +88,7 @@ def _verify(folder: Path, seed: int) -> bool:
         return False
     closed_before = pl.lit(promise).cast(pl.Datetime("us"))
     events = _events_before(int(str(promise)))
-    print(
-        lines=[
-            f"{row['ts']:%H:%M:%S}  auction {row['auction']}  {row['bids']} bids, up to {row['price']}"
-            for row in top.to_dicts()
-        ]
-    )
+    print(f"checkpoint {contents.epoch} of attempt {contents.attempt}: {events:,} events for Polars ...")
     bids = dff.nexmark(events=events, seed=seed).bid.select("ts", "auction", "price")
     expected = (
         bids.filter(pl.col("price") > 0)
