@@ -8,11 +8,11 @@ from types import ModuleType
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
+from tests.test_udf_abi import EXAMPLE, MORE, compiled
 
 import dataflare_fast as dff
 from dataflare_fast import udf
 from dataflare_fast.errors import DataflareError
-from tests.test_udf_abi import EXAMPLE, MORE, compiled
 
 
 @pytest.fixture(scope="module")
