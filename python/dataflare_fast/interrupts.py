@@ -43,11 +43,11 @@ class Interrupts:
             self._installed = False
 
     def _handle(self, _signal: int, _frame: FrameType | None) -> None:
-        if self._stop is not None:
+        stop, self._stop = self._stop, None  # first: the next Ctrl-C may come inside this function
+        if stop is not None:
             tell(
                 "stopping: waiting for the last checkpoint; Ctrl-C again cancels (rows since then come again)"
             )
-            stop, self._stop = self._stop, None
             stop()
             return
         self.cancelled = True

@@ -1,0 +1,30 @@
+"""The public names, written out: a change here is a change for users."""
+
+from __future__ import annotations
+
+import dataflare_fast as dff
+
+
+def test_public_names_are_these() -> None:
+    assert dff.__all__ == [
+        "Checkpoint",
+        "CheckpointContents",
+        "Engine",
+        "Job",
+        "JobStatus",
+        "Nexmark",
+        "ReadableSource",
+        "WritableSink",
+        "__version__",
+        "errors",
+        "explain",
+        "from_batches",
+        "nexmark",
+        "read_checkpoint",
+        "scan_kafka",
+        "scan_parquet",
+        "scan_source",
+        "testing",
+        "udf",
+    ]
+    assert all(hasattr(dff, name) for name in dff.__all__)
