@@ -35,6 +35,8 @@ pub struct Watermark {
     policy: ErrorPolicy,
     waiting: VecDeque<Waiting>,
     forwarded: Timestamp,
+    /// When to look for silent splits.
+    next_look: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -53,6 +55,7 @@ impl Watermark {
         clock: Arc<dyn Clock>,
         policy: ErrorPolicy,
     ) -> Self {
+        let next_look = look_after(clock.now(), &sequencer);
         Self {
             column,
             keep_time,
@@ -61,6 +64,7 @@ impl Watermark {
             policy,
             waiting: VecDeque::new(),
             forwarded: Timestamp::MIN,
+            next_look,
         }
     }
 
@@ -160,12 +164,11 @@ impl Operator for Watermark {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let idle_ns = self.sequencer.lateness().idle_ns?;
-        // Looked at a few times per idle period, so that P follows the clock smoothly.
-        Some(self.clock.now().plus((idle_ns / 4).clamp(1_000_000, 1_000_000_000)))
+        self.next_look
     }
 
     fn on_clock(&mut self, now: Instant, out: &mut Output) -> Result<Flow> {
+        self.next_look = look_after(now, &self.sequencer);
         self.sequencer.on_clock(now);
         self.step(out)
     }
@@ -173,6 +176,12 @@ impl Operator for Watermark {
     fn state_bytes(&self) -> usize {
         self.waiting.iter().map(|waiting| waiting.batch.bytes()).sum()
     }
+}
+
+/// A few times per idle period, so that P follows the clock smoothly.
+fn look_after(now: Instant, sequencer: &Sequencer) -> Option<Instant> {
+    let idle_ns = sequencer.lateness().idle_ns?;
+    Some(now.plus((idle_ns / 4).clamp(1_000_000, 1_000_000_000)))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
