@@ -1,0 +1,177 @@
+"""Rules of `docs/semantics.md`, each in a test of its name."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+import dataflare_fast as dff
+from dataflare_fast.errors import CallError, UnsupportedQuery
+
+ENGINE = dff.Engine(parallelism=2)
+START = datetime(2024, 1, 1)
+
+
+def seconds(*values: float | None) -> pl.Series:
+    moments = [None if value is None else START + timedelta(seconds=value) for value in values]
+    return pl.Series("ts", moments, dtype=pl.Datetime("us"))
+
+
+def ticks(price: list[int], *times: float | None) -> pl.DataFrame:
+    return pl.DataFrame({"ts": seconds(*times), "price": price})
+
+
+def tens(lf: pl.LazyFrame) -> pl.LazyFrame:
+    return lf.group_by_dynamic("ts", every="10s").agg(pl.col("price").sum())
+
+
+def test_predicate_above_with_watermark_changes_no_lateness() -> None:
+    rows = dff.from_batches(ticks([9, 0, 9], 1, 100, 5)).stream.with_watermark("ts", delay="4s")
+    found = rows.filter(pl.col("price") > 1).collect(engine=ENGINE)
+    assert found["price"].to_list() == [9]
+    assert_frame_equal(found, rows.filter(pl.col("price") > 1).collect())
+
+
+def test_row_at_the_watermark_is_on_time_and_null_time_is_late() -> None:
+    rows = dff.from_batches(ticks([1, 2, 3, 4], 10, 6, 5, None)).stream.with_watermark("ts", delay="4s")
+    assert rows.collect(engine=ENGINE)["price"].to_list() == [2, 1]
+    assert rows.stream.late().collect(engine=ENGINE)["price"].to_list() == [3, 4]
+
+
+def test_lateness_of_a_split_ignores_other_splits() -> None:
+    ahead, behind = ticks([1], 1000), ticks([2, 3], 1, 2)
+    rows = dff.from_batches(ahead, behind).stream.with_watermark("ts", delay="4s")
+    dff.testing.check(rows, seeds=40)
+    assert rows.collect(engine=ENGINE).height == 3
+
+
+def test_one_far_earlier_row_changes_no_other_window() -> None:
+    times = [100, 103, 111, 119, 125]
+    plain = tens(dff.from_batches(ticks([1, 2, 3, 4, 5], *times)).stream.with_watermark("ts", delay="1d"))
+    early = ticks([7, 1, 2, 3, 4, 5], -40_000.5, *times)
+    more = tens(dff.from_batches(early).stream.with_watermark("ts", delay="1d"))
+    found = more.collect(engine=ENGINE).sort("ts")
+    assert_frame_equal(found[1:], plain.collect(engine=ENGINE).sort("ts"))
+
+
+def test_row_of_the_year_9999_does_not_make_the_rest_late() -> None:
+    rows = pl.DataFrame(
+        {"ts": [START, datetime(9999, 1, 1), START + timedelta(seconds=1)], "price": [1, 2, 3]}
+    )
+    guarded = dff.from_batches(rows).stream.with_watermark("ts", delay="4s", ahead="1h")
+    found = guarded.collect(engine=dff.Engine(on_error="skip"))
+    assert found["price"].to_list() == [1, 3]
+
+
+def test_windows_of_windows_need_no_new_word() -> None:
+    rows = dff.from_batches(ticks(list(range(60)), *range(60)))
+    minutes = (
+        tens(rows.stream.with_watermark("ts", delay="4s"))
+        .group_by_dynamic("ts", every="30s")
+        .agg(pl.col("price").max())
+    )
+    dff.testing.check(minutes, seeds=40)
+
+
+def test_day_that_has_25_hours_is_one_window() -> None:
+    hours = [datetime(2024, 10, 26, 22) + timedelta(hours=hour) for hour in range(30)]
+    local = pl.col("ts").dt.replace_time_zone("UTC").dt.convert_time_zone("Europe/Berlin")
+    rows = dff.from_batches(pl.DataFrame({"ts": hours, "price": [1] * 30}))
+    days = (
+        rows.stream.with_watermark("ts", delay="1h")
+        .with_columns(local)
+        .group_by_dynamic("ts", every="1d")
+        .agg(pl.col("price").sum())
+    )
+    assert days.collect(engine=ENGINE).sort("ts")["price"].to_list() == [25, 5]
+    dff.testing.check(days, seeds=20)
+
+
+def test_split_without_rows_holds_nothing_back() -> None:
+    empty = ticks([1], 1).clear()
+    rows = dff.from_batches(ticks([1, 2], 1, 20), empty, ticks([3], 5))
+    dff.testing.check(tens(rows.stream.with_watermark("ts", delay="4s")), seeds=40)
+
+
+def test_group_by_of_bounded_input_goes_into_a_sink_of_final_rows(tmp_path: Path) -> None:
+    rows = pl.LazyFrame({"k": [1, 2, 1], "v": [1, 2, 3]})
+    rows.group_by("k").agg(pl.col("v").sum()).sink_parquet(f"{tmp_path}/out/", engine=ENGINE)
+    assert pl.read_parquet(tmp_path / "out" / "*.parquet").sort("k").rows() == [(1, 4), (2, 2)]
+
+
+def test_group_by_of_endless_input_is_refused_with_the_fix(tmp_path: Path) -> None:
+    endless = dff.nexmark().bid.group_by("auction").agg(pl.len())
+    with pytest.raises(UnsupportedQuery, match="emit"):
+        endless.sink_parquet(f"{tmp_path}/out/", engine=ENGINE)
+
+
+def test_collect_of_endless_input_is_refused_unless_head_bounds_it() -> None:
+    bids = dff.nexmark(splits=1).bid
+    with pytest.raises(UnsupportedQuery, match="head"):
+        bids.collect(engine=ENGINE)
+    assert bids.head(5).collect(engine=ENGINE).height == 5
+
+
+def test_aggregate_inside_a_row_wise_expression_is_refused() -> None:
+    with pytest.raises(UnsupportedQuery, match="mean"):
+        pl.LazyFrame({"a": [1, 2]}).with_columns(pl.col("a") - pl.col("a").mean()).collect(engine=ENGINE)
+
+
+def test_all_refusals_come_at_once() -> None:
+    frame = pl.LazyFrame({"a": [1, 2], "b": [1, 2]})
+    with pytest.raises(UnsupportedQuery) as refused:
+        frame.select(pl.col("a").sort(), pl.col("b").reverse()).collect(engine=ENGINE)
+    assert "sort" in str(refused.value)
+    assert "reverse" in str(refused.value)
+
+
+def test_select_of_aggregates_gives_one_row_even_for_no_input() -> None:
+    nothing = pl.LazyFrame({"a": []}, schema={"a": pl.Int64}).select(pl.col("a").sum(), pl.len().alias("n"))
+    assert nothing.collect(engine=ENGINE).rows() == [(0, 0)]
+
+
+def test_dates_as_event_time_make_days() -> None:
+    days = pl.DataFrame({"ts": [date(2024, 2, day) for day in (27, 28, 29)] * 3, "price": range(9)})
+    rows = dff.from_batches(days).stream.with_watermark("ts", delay="1d")
+    dff.testing.check(rows.group_by("ts").agg(pl.col("price").sum()), seeds=20)
+
+
+def test_restart_of_a_finished_job_returns_at_once(tmp_path: Path) -> None:
+    engine = dff.Engine(name="once", checkpoint=tmp_path / "state")
+    query = tens(dff.from_batches(ticks([1, 2], 1, 20)).stream.with_watermark("ts", delay="4s"))
+    query.sink_parquet(f"{tmp_path}/out/", engine=engine)
+    before = sorted((tmp_path / "out").iterdir())
+    query.sink_parquet(f"{tmp_path}/out/", engine=engine)
+    assert sorted((tmp_path / "out").iterdir()) == before
+
+
+def test_checkpoint_of_another_query_is_refused_by_name(tmp_path: Path) -> None:
+    bids = dff.nexmark(rate=1000.0).bid
+    checkpoint = dff.Checkpoint(tmp_path / "state", interval="10ms")
+    engine = dff.Engine(name="job", checkpoint=checkpoint)
+    old = bids.stream.with_watermark("ts", delay="4s").group_by_dynamic("ts", every="10s").agg(pl.len())
+    job = engine.start(old.stream.sink_parquet(f"{tmp_path}/out", lazy=True))
+    while job.status().checkpoints_committed == 0:
+        job.wait("10ms")
+    job.stop()
+    new = bids.stream.with_watermark("ts", delay="4s").group_by_dynamic("ts", every="7s").agg(pl.len())
+    with pytest.raises(CallError, match="aggregate"):
+        engine.start(new.stream.sink_parquet(f"{tmp_path}/out", lazy=True))
+
+
+def test_zombie_process_can_commit_nothing(tmp_path: Path) -> None:
+    bids = dff.nexmark(rate=1000.0).bid
+    engine = dff.Engine(name="job", checkpoint=dff.Checkpoint(tmp_path / "state", interval="10ms"))
+    zombie = engine.start(bids.select("auction").stream.sink_parquet(f"{tmp_path}/out", lazy=True))
+    while zombie.status().checkpoints_committed == 0:
+        zombie.wait("10ms")
+    # A second start of the same job: from now on the first one is an older attempt.
+    successor = engine.start(bids.select("auction").stream.sink_parquet(f"{tmp_path}/out", lazy=True))
+    with pytest.raises(dff.errors.ConflictError, match="attempt 2"):
+        zombie.wait("30s")
+    successor.stop()
+    assert successor.status().state == "stopped"
