@@ -15,7 +15,7 @@ import dataflare_fast as dff
 class Quiet:
     """One row, then silence until it is told to end."""
 
-    schema = pl.Schema({"ts": pl.Datetime("us"), "v": pl.Int64})
+    schema = pl.Schema({"ts": pl.Datetime("us"), "v": pl.Int64()})
     bounded = False
 
     def __init__(self) -> None:
