@@ -15,7 +15,12 @@ from dataflare_fast.errors import CallError, DataflareError
 
 __all__ = ["main"]
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Your Polars query, running for ever.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Your Polars query, running for ever.",
+)
 app.command("demo")(demo.demo)
 app.command("run")(run.run)
 app.command("explain")(run.explain)
