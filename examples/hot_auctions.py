@@ -1,7 +1,7 @@
 """Bids per auction in windows of ten seconds: `dataflare run examples/hot_auctions.py:sink`.
 
-`dataflare explain examples/hot_auctions.py:hot` shows how the engine runs it. Without `events=` it never ends;
-with `--checkpoint state` it goes on where it was, also after `kill -9`.
+`dataflare explain examples/hot_auctions.py:hot` shows how the engine runs it. Without `events=` it never
+ends; with `--checkpoint state` it goes on where it was, also after `kill -9`.
 """
 
 import polars as pl
