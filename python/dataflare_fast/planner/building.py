@@ -141,6 +141,24 @@ class Building:
         )
         return replace(frame, node=node, endless=frame.endless and rows is None)
 
+    def distinct(self, frames: Sequence[Frame]) -> list[int]:
+        """A node that is read again is read through a projection: edges of a plan are distinct."""
+        nodes: list[int] = []
+        for frame in frames:
+            node = frame.node
+            if node in nodes:
+                exprs = [{"name": name, "expr": {"kind": "column", "name": name}} for name in frame.schema]
+                node = self.graph.add(
+                    "project",
+                    [node],
+                    frame.schema,
+                    event_time=frame.event_time,
+                    fields={"exprs": exprs},
+                    shared=False,
+                )
+            nodes.append(node)
+        return nodes
+
     def _key_above(self, frame: Frame, kept: dict[str, str]) -> tuple[str, ...] | None:
         if frame.upsert_key is None:
             return None

@@ -16,6 +16,7 @@ from dataflare_fast.planner.building import Building, EmitRequest, columns_of
 from dataflare_fast.planner.event_time import sources_of
 from dataflare_fast.planner.frames import Frame
 from dataflare_fast.planner.groups import SEQUENCE, group_by, is_aggregation, select_aggregates
+from dataflare_fast.planner.joins import join
 from dataflare_fast.planner.leaves import Demand, file_frame, memory_frame, source_frame
 from dataflare_fast.planner.schema import Json
 from dataflare_fast.planner.visitor.expressions import ColumnNode, FunctionNode
@@ -27,6 +28,7 @@ from dataflare_fast.planner.visitor.plan import (
     FunctionIR,
     GroupByIR,
     HStackIR,
+    JoinIR,
     LeafIR,
     Named,
     OtherIR,
@@ -45,10 +47,10 @@ __all__ = ["NodePlanner"]
 
 # Nodes that no release runs yet: what users call them, why, and what works instead.
 _REFUSED: Final[Mapping[str, tuple[str, str, str]]] = {
-    "Join": (
-        "join",
-        "joins arrive in a later release",
-        "group_by over a concat of both inputs, or a join of the results where they are read",
+    "join_asof": (
+        "join_asof",
+        "as-of joins arrive in a later release",
+        "an inner join on the key, and last() per row of the left",
     ),
     "Distinct": (
         "unique",
@@ -156,6 +158,8 @@ class NodePlanner:
                 return self._sort(ir, emit, order)
             case SliceIR():
                 return self._slice(ir, emit, last)
+            case JoinIR():
+                return self._join(ir, last)
             case UnionIR():
                 return self._union(ir, last)
             case FunctionIR():
@@ -294,6 +298,12 @@ class NodePlanner:
         )
         return replace(frame, node=node)
 
+    def _join(self, ir: JoinIR, last: bool) -> Frame:
+        if ir.asof is not None:
+            return self._refused(ir, "join_asof", "")
+        left, right = (self.frame(one) for one in ir.inputs)
+        return join(self._building, left, right, ir, last=last)
+
     def _union(self, ir: UnionIR, last: bool) -> Frame:
         building = self._building
         frames = [building.columns(self.frame(one), ir.schema.names()) for one in ir.inputs]
@@ -315,7 +325,7 @@ class NodePlanner:
         }
         node = building.graph.add(
             "union",
-            self._distinct(frames),
+            building.distinct(frames),
             ir.schema,
             event_time=event_time,
             event_time_ends=ends,
@@ -332,24 +342,6 @@ class NodePlanner:
             positioned=all(one.positioned for one in frames),
         )
         return frame if ir.slice is None else building.head(frame, *ir.slice, any_rows=last)
-
-    def _distinct(self, frames: list[Frame]) -> list[int]:
-        """A node that is read again is read through a projection: edges of a plan are distinct."""
-        nodes: list[int] = []
-        for frame in frames:
-            node = frame.node
-            if node in nodes:
-                exprs = [{"name": name, "expr": {"kind": "column", "name": name}} for name in frame.schema]
-                node = self._building.graph.add(
-                    "project",
-                    [node],
-                    frame.schema,
-                    event_time=frame.event_time,
-                    fields={"exprs": exprs},
-                    shared=False,
-                )
-            nodes.append(node)
-        return nodes
 
     def _function(self, ir: FunctionIR, emit: EmitRequest | None) -> Frame:
         if ir.name in ("hint_sorted", "rechunk"):

@@ -63,22 +63,29 @@ impl<O: Operator> Harness<O> {
         self.watermark_of(0, Timestamp(time));
     }
 
-    /// Raises the watermark of one input; the operator is called when the combined one rises, as the worker does.
+    /// Raises the watermark of one input, as the worker does.
     pub(crate) fn watermark_of(&mut self, input: Input, watermark: Timestamp) {
-        let before = self.combined();
+        let before = self.watermarks[input];
         self.watermarks[input] = watermark;
         let combined = self.combined();
-        if combined > before {
+        if watermark > before {
             self.step(|operator, out| operator.on_watermark(input, combined, watermark, out).unwrap());
         }
     }
 
-    /// The end of every input.
+    /// The end of every input that has not ended.
     pub(crate) fn end(&mut self) {
         for input in 0..self.watermarks.len() {
-            self.watermark_of(input, Timestamp::MAX);
-            self.step(|operator, out| operator.on_end(input, out).unwrap());
+            if self.watermarks[input] < Timestamp::MAX {
+                self.end_of(input);
+            }
         }
+    }
+
+    /// The end of one input.
+    pub(crate) fn end_of(&mut self, input: Input) {
+        self.watermark_of(input, Timestamp::MAX);
+        self.step(|operator, out| operator.on_end(input, out).unwrap());
     }
 
     /// What was emitted on a port since the last call.

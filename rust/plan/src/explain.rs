@@ -51,6 +51,12 @@ impl Drawing<'_> {
         match self.plan.exchange(id) {
             Exchange::None => {}
             Exchange::Keys(keys) => self.line(depth + 1, &format!("~ exchange by {}", keys.join(", "))),
+            Exchange::JoinKeys(left, right) => {
+                self.line(depth + 1, &format!("~ exchange by {} and {}", keys(&left), keys(&right)));
+            }
+            Exchange::Broadcast => {
+                self.line(depth + 1, "~ exchange: the right input to every worker, the left stays");
+            }
             Exchange::Single => self.line(depth + 1, "~ exchange: all rows to one worker"),
         }
         for input in &node.inputs {
@@ -73,6 +79,10 @@ impl Drawing<'_> {
                     notes.extend(aggregates.iter().filter_map(small_counter));
                 }
             }
+            Operator::Join { .. } => notes.push(match self.plan.state_ends(id) {
+                StateEnds::Never => "state never ends: all rows of both inputs, for ever".to_owned(),
+                ends => state(ends).to_owned(),
+            }),
             Operator::Sort { .. } => notes.push("state: all rows until the input ends".to_owned()),
             Operator::Source { bounded: false, .. } => notes.push("endless".to_owned()),
             _ => {}
@@ -112,6 +122,15 @@ fn details(node: &Node) -> String {
             let time = time_key.as_ref().map(|key| format!(" (time key {key})")).unwrap_or_default();
             let window = window.as_ref().map(window_text).unwrap_or_default();
             format!("{keys}{time}{window}: {}", list(aggregates.iter().map(aggregate)))
+        }
+        Operator::Join { how, left_on, right_on, bound, .. } => {
+            let on = left_on.iter().zip(right_on).map(|(left, right)| match left == right {
+                true => column_text(left),
+                false => format!("{} = {}", column_text(left), column_text(right)),
+            });
+            let on = if left_on.is_empty() { String::new() } else { format!(" on {}", list(on)) };
+            let bound = if bound.is_some() { ", bounded in event time" } else { "" };
+            format!(" {}{on}{bound}", how.name())
         }
         Operator::Native { text, .. } => format!(" {text}"),
         Operator::Sink { connector, options, .. } => format!(" {connector}{}", place(options)),
@@ -167,6 +186,15 @@ fn aggregate(one: &Aggregate) -> String {
     }
 }
 
+/// A column, also one of the planner's own.
+fn column_text(name: &str) -> String {
+    name.replace(GENERATED, "~")
+}
+
+fn keys(names: &[String]) -> String {
+    list(names.iter().map(|name| column_text(name)))
+}
+
 fn sort_key(key: &SortKey) -> String {
     format!("{}{}", key.column.replace(GENERATED, "~"), if key.descending { " descending" } else { "" })
 }
@@ -203,7 +231,13 @@ fn state(ends: StateEnds) -> &'static str {
         StateEnds::Stateless => "state: none",
         StateEnds::Window => "state of a window ends when the watermark has passed it",
         StateEnds::TimeKey => "state of a group ends when the watermark has passed its time key",
+        StateEnds::OtherWatermark => {
+            "state of a row ends when the other input's watermark has passed its bound"
+        }
         StateEnds::Input => "state ends when the input ends",
+        StateEnds::Table => {
+            "state: the bounded input as a table; rows of the other wait until it has been read"
+        }
         StateEnds::Never => "state never ends: one row a group, for ever",
     }
 }

@@ -11,6 +11,10 @@ pub enum Exchange {
     None,
     /// By the key group of these columns.
     Keys(Vec<String>),
+    /// Each of two inputs by the key group of its columns.
+    JoinKeys(Vec<String>, Vec<String>),
+    /// The second of two inputs to every worker.
+    Broadcast,
     /// All to one worker.
     Single,
 }
@@ -24,8 +28,12 @@ pub enum StateEnds {
     Window,
     /// When the watermark is beyond the time key.
     TimeKey,
+    /// When the watermark of the other input is beyond the rows that can still meet.
+    OtherWatermark,
     /// When the input ends.
     Input,
+    /// When the other input, which is bounded, has ended.
+    Table,
     /// Never: one row a group, for ever.
     Never,
 }
@@ -57,6 +65,11 @@ impl Plan {
             Some(Operator::Aggregate { .. } | Operator::Head { .. } | Operator::Sort { .. }) => {
                 Exchange::Single
             }
+            Some(Operator::Join { broadcast: true, .. }) => Exchange::Broadcast,
+            Some(Operator::Join { left_on, right_on, .. }) if !left_on.is_empty() => {
+                Exchange::JoinKeys(left_on.clone(), right_on.clone())
+            }
+            Some(Operator::Join { .. }) => Exchange::Single,
             Some(Operator::Sink { maintain_order: true, .. }) => Exchange::Single,
             _ => Exchange::None,
         }
@@ -76,6 +89,17 @@ impl Plan {
                 _ if self.is_bounded(id) => StateEnds::Input,
                 _ => StateEnds::Never,
             },
+            Operator::Join { bound, .. } => {
+                let is_bounded = |input: &NodeId| self.is_bounded(*input);
+                match bound {
+                    _ if node.inputs.iter().all(is_bounded) => StateEnds::Input,
+                    Some(bound) if bound.lower.is_some() && bound.upper.is_some() => {
+                        StateEnds::OtherWatermark
+                    }
+                    _ if node.inputs.iter().any(is_bounded) => StateEnds::Table,
+                    _ => StateEnds::Never,
+                }
+            }
             Operator::Sort { .. } | Operator::Head { .. } => StateEnds::Input,
             _ => StateEnds::Stateless,
         }

@@ -106,6 +106,27 @@ pub enum Operator {
         #[serde(default)]
         maintain_order: bool,
     },
+    /// `join`, but for `join_asof`: rows of two inputs whose keys are equal. A fused predicate is a filter above.
+    Join {
+        how: JoinHow,
+        /// Key columns of the two inputs, of the same types; none: every row meets every row.
+        left_on: Vec<String>,
+        right_on: Vec<String>,
+        /// A null key meets a null key.
+        #[serde(default)]
+        nulls_equal: bool,
+        /// What each output column is.
+        columns: Vec<JoinColumn>,
+        /// How far apart in event time two rows can be that meet.
+        #[serde(default)]
+        bound: Option<JoinBound>,
+        /// The side whose event time is that of the output.
+        #[serde(default)]
+        time_side: Option<JoinSide>,
+        /// The right input is a table that every worker holds: rows of the left stay where they are.
+        #[serde(default)]
+        broadcast: bool,
+    },
     /// A user's native function, called per Arrow batch without the GIL. `function` indexes the job's Python objects.
     Native { function: usize, text: String },
     /// Rows to outside.
@@ -210,6 +231,60 @@ pub struct Window {
     pub start_by: StartBy,
 }
 
+/// Which rows a join gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JoinHow {
+    Inner,
+    Left,
+    Right,
+    Full,
+    /// Rows of the left that meet one of the right, once.
+    Semi,
+    /// Rows of the left that meet none.
+    Anti,
+}
+
+impl JoinHow {
+    /// As users write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Inner => "inner",
+            Self::Left => "left",
+            Self::Right => "right",
+            Self::Full => "full",
+            Self::Semi => "semi",
+            Self::Anti => "anti",
+        }
+    }
+}
+
+/// One input of a join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JoinSide {
+    Left,
+    Right,
+}
+
+/// An output column of a join: that of one input, or (`both`) the left one where there is a left row, else the right one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JoinColumn {
+    Left(String),
+    Right(String),
+    Both(String, String),
+}
+
+/// Rows meet only if `lower <= right time - left time <= upper`, in ticks; a missing end is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinBound {
+    #[serde(default)]
+    pub lower: Option<i64>,
+    #[serde(default)]
+    pub upper: Option<i64>,
+}
+
 impl Operator {
     /// One word, as the JSON tag.
     pub fn kind(&self) -> &'static str {
@@ -224,6 +299,7 @@ impl Operator {
             Self::Head { .. } => "head",
             Self::Sort { .. } => "sort",
             Self::Aggregate { .. } => "aggregate",
+            Self::Join { .. } => "join",
             Self::Native { .. } => "native",
             Self::Sink { .. } => "sink",
         }
@@ -231,6 +307,13 @@ impl Operator {
 
     /// True if it keeps state in checkpoints, or commits outside: such nodes have an identity.
     pub fn is_stateful(&self) -> bool {
-        matches!(self, Self::Aggregate { .. } | Self::Head { .. } | Self::Sort { .. } | Self::Sink { .. })
+        matches!(
+            self,
+            Self::Aggregate { .. }
+                | Self::Head { .. }
+                | Self::Sort { .. }
+                | Self::Join { .. }
+                | Self::Sink { .. }
+        )
     }
 }

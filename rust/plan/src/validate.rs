@@ -2,7 +2,7 @@
 //! the user's mistakes are refused in Python, in the user's words.
 
 use crate::PLAN_VERSION;
-use crate::node::{Node, Operator, Plan};
+use crate::node::{JoinColumn, Node, Operator, Plan};
 
 /// Why a plan cannot be accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -62,6 +62,7 @@ impl Plan {
         let arity_fits = match node.operator {
             Operator::Source { .. } => node.inputs.is_empty(),
             Operator::Union => !node.inputs.is_empty(),
+            Operator::Join { .. } => node.inputs.len() == 2,
             _ => node.inputs.len() == 1,
         };
         if !arity_fits {
@@ -72,12 +73,55 @@ impl Plan {
         {
             return Err(format!("event time '{time}' is no time column of its schema"));
         }
+        if let Operator::Join { left_on, right_on, columns, .. } = &node.operator {
+            return self.check_join(node, left_on, right_on, columns);
+        }
         let needs = self.columns_read(node);
         for column in needs {
             for input in &node.inputs {
                 if !self.nodes[*input].schema.iter().any(|field| field.name == column) {
                     return Err(format!("reads column '{column}', which its input lacks"));
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Keys of the same number and type; output columns that their input has.
+    fn check_join(
+        &self,
+        node: &Node,
+        left_on: &[String],
+        right_on: &[String],
+        columns: &[JoinColumn],
+    ) -> Result<(), String> {
+        let dtype = |side: usize, name: &str| {
+            let input = node.inputs.get(side).and_then(|input| self.nodes.get(*input));
+            let field = input.and_then(|input| input.schema.iter().find(|field| field.name == name));
+            let side = if side == 0 { "left" } else { "right" };
+            field
+                .map(|field| &field.dtype)
+                .ok_or(format!("reads column '{name}', which its {side} input lacks"))
+        };
+        if left_on.len() != right_on.len() || columns.len() != node.schema.len() {
+            return Err("keys or columns do not pair up".to_owned());
+        }
+        for (left, right) in left_on.iter().zip(right_on) {
+            let (one, other) = (dtype(0, left)?, dtype(1, right)?);
+            if one != other {
+                return Err(format!("key '{left}' is {one} and key '{right}' is {other}"));
+            }
+        }
+        for (column, field) in columns.iter().zip(&node.schema) {
+            let (given, name) = match column {
+                JoinColumn::Left(name) | JoinColumn::Both(name, _) => (dtype(0, name)?, name),
+                JoinColumn::Right(name) => (dtype(1, name)?, name),
+            };
+            if given != &field.dtype {
+                return Err(format!(
+                    "column '{name}' is {given}, '{}' should be {}",
+                    field.name, field.dtype
+                ));
             }
         }
         Ok(())

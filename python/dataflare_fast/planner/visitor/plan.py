@@ -23,6 +23,7 @@ from dataflare_fast.planner.visitor.expressions import (
     constants_checked,
     read_expression,
 )
+from dataflare_fast.planner.visitor.spelling import OPERATORS
 
 __all__ = [
     "CacheIR",
@@ -33,6 +34,7 @@ __all__ = [
     "FunctionIR",
     "GroupByIR",
     "HStackIR",
+    "JoinIR",
     "LeafIR",
     "Named",
     "OtherIR",
@@ -187,6 +189,37 @@ class UnionIR(PlanIR):
 
 
 @dataclass(frozen=True, slots=True)
+class AsofIR:
+    """What `join_asof` adds to a join."""
+
+    strategy: str
+    tolerance: Any
+    left_by: tuple[str, ...]
+    right_by: tuple[str, ...]
+    allow_exact_matches: bool
+
+
+@dataclass(frozen=True, slots=True)
+class JoinIR(PlanIR):
+    """All joins; `how` is Polars' word, `iejoin` for inequalities: then `operators` stand between the keys.
+
+    `predicate`: what joined rows must fulfil too, over the output.
+    """
+
+    how: str
+    left_on: tuple[Named, ...]
+    right_on: tuple[Named, ...]
+    operators: tuple[str, ...]
+    predicate: Named | None
+    nulls_equal: bool
+    slice: tuple[int, int] | None
+    suffix: str
+    coalesce: bool
+    maintain_order: str
+    asof: AsofIR | None
+
+
+@dataclass(frozen=True, slots=True)
 class FunctionIR(PlanIR):
     """A frame function without a node of its own, such as `unnest`, `explode`, `row_index`, `hint_sorted`."""
 
@@ -325,6 +358,8 @@ class _Reader:
         numbers = visitor.get_inputs()
         visitor.set_node(numbers[0] if numbers else number)
         try:
+            if kind == "Join":
+                return self._join(node, schema, inputs, number)
             return self._copy(kind, node, schema, inputs)
         finally:
             visitor.set_node(number)
@@ -434,6 +469,40 @@ class _Reader:
             rolling=options.rolling is not None,
             slice=options.slice,
             opaque=bool(node.apply),
+        )
+
+    def _join(self, node: Any, schema: pl.Schema, inputs: tuple[PlanIR, ...], number: int) -> PlanIR:
+        how, nulls_equal, piece, suffix, coalesce, maintain_order = node.options
+        kind, *rest = (how,) if isinstance(how, str) else how
+        left_on = self._all(node.left_on)
+        self._visitor.set_node(node.input_right)
+        right_on = self._all(node.right_on)
+        self._visitor.set_node(number)
+        predicate = None if node.predicate is None else self._named(node.predicate)
+        asof = None
+        if kind == "AsOf":
+            strategy, tolerance, tolerance_text, left_by, right_by, allow_equal, _checked = rest
+            asof = AsofIR(
+                strategy,
+                tolerance if tolerance_text is None else tolerance_text,
+                tuple(left_by or ()),
+                tuple(right_by or ()),
+                allow_equal,
+            )
+        return JoinIR(
+            schema,
+            inputs,
+            how=kind.lower(),
+            left_on=left_on,
+            right_on=right_on,
+            operators=tuple(OPERATORS[str(one)] for one in rest) if kind == "IEJoin" else (),
+            predicate=predicate,
+            nulls_equal=nulls_equal,
+            slice=None if piece is None else (piece[0], piece[1]),
+            suffix=suffix,
+            coalesce=coalesce,
+            maintain_order=maintain_order,
+            asof=asof,
         )
 
     def _named(self, expr: Any) -> Named:

@@ -9,6 +9,7 @@ pub mod error_policy;
 pub mod filter;
 pub mod final_aggregate;
 pub mod head;
+pub mod join;
 pub mod logical_order;
 pub mod native;
 pub mod pane_state;

@@ -20,6 +20,7 @@ use crate::operators::earliest::Earliest;
 use crate::operators::error_policy::{ErrorPolicy, OnError};
 use crate::operators::filter::Filter;
 use crate::operators::head::Head;
+use crate::operators::join::{Join, JoinType};
 use crate::operators::native::{Native, NativeFunction};
 use crate::operators::project::{Project, TimeMapping};
 use crate::operators::resequence::Resequence;
@@ -445,6 +446,13 @@ impl Assembly<'_> {
             (TaskKind::Head, Operator::Head { offset, rows }) => Box::new(Head::new(*offset, *rows)),
             (TaskKind::Sort, Operator::Sort { by, slice }) => {
                 Box::new(Sort::new(SortKeys::new(by, &node.schema)?, *slice))
+            }
+            (TaskKind::Join, Operator::Join { .. }) => {
+                let input = |side: usize| {
+                    node.inputs.get(side).and_then(|input| self.blueprint.plan.nodes.get(*input))
+                };
+                let (Some(left), Some(right)) = (input(0), input(1)) else { return Err(missing()) };
+                Box::new(Join::new(Arc::new(JoinType::new(node, left, right)?), worker))
             }
             (TaskKind::TimeOrder, _) => Box::new(Sort::new(SortKeys::new(&[], &node.schema)?, None)),
             (TaskKind::Resequence, _) => Box::new(Resequence::default()),

@@ -8,6 +8,7 @@ use super::worker::Route;
 use crate::error::{EngineError, Result};
 use crate::operators::aggregate_plan::AggregatePlan;
 use crate::operators::watermark::{AHEAD, LATE};
+use crate::types::{arrow_schema, column_index};
 use dataflare_plan::{NodeId, Operator, Plan};
 
 /// What a task does.
@@ -24,6 +25,7 @@ pub enum TaskKind {
     Resequence,
     Head,
     Sort,
+    Join,
     /// Puts rows into event-time order at the end of a bounded input.
     TimeOrder,
     Sink,
@@ -118,6 +120,28 @@ impl Blueprint {
                 };
                 self.push(TaskKind::Final, id, vec![(partial, 0, route)])
             }
+            Operator::Join { left_on, right_on, broadcast, .. } => {
+                let [left, right] = from.as_slice() else {
+                    return Err(EngineError::internal("the plan", "a join without two inputs"));
+                };
+                let routes = match (left_on.is_empty(), broadcast) {
+                    (_, true) => [Route::Forward, Route::Broadcast],
+                    (true, false) => [Route::Single, Route::Single],
+                    (false, false) => {
+                        let keys = |input: NodeId, on: &[String]| {
+                            let schema = arrow_schema(&self.plan.nodes[input].schema);
+                            on.iter().map(|key| column_index(&schema, key)).collect::<Result<Vec<_>>>()
+                        };
+                        [
+                            Route::Hash(keys(node.inputs[0], left_on)?),
+                            Route::Hash(keys(node.inputs[1], right_on)?),
+                        ]
+                    }
+                };
+                let [one, other] = routes;
+                let inputs = vec![(left.task, left.port, one), (right.task, right.port, other)];
+                self.push(TaskKind::Join, id, inputs)
+            }
             Operator::Head { .. } => self.push(TaskKind::Head, id, vec![single(first()?)]),
             Operator::Sort { .. } => self.push(TaskKind::Sort, id, vec![single(first()?)]),
             Operator::Sink { connector, options, maintain_order } => {
@@ -150,7 +174,7 @@ impl Blueprint {
         let identity = match kind {
             TaskKind::Partial => Some(format!("{own}.partial")),
             TaskKind::Resequence | TaskKind::TimeOrder => Some(format!("{own}.order")),
-            TaskKind::Final | TaskKind::Head | TaskKind::Sort | TaskKind::Sink => Some(own),
+            TaskKind::Final | TaskKind::Head | TaskKind::Sort | TaskKind::Join | TaskKind::Sink => Some(own),
             _ => None,
         };
         let label = self.plan.nodes[node].operator.kind();
@@ -177,6 +201,7 @@ impl Blueprint {
             Operator::Source { .. } => true,
             Operator::Aggregate { .. }
             | Operator::Sort { .. }
+            | Operator::Join { .. }
             | Operator::Head { .. }
             | Operator::Errors
             | Operator::Late => false,
@@ -204,7 +229,10 @@ fn has_event_time(plan: &Plan, id: NodeId) -> bool {
     let node = &plan.nodes[id];
     match node.operator {
         Operator::Watermark { .. } => true,
-        Operator::Source { .. } | Operator::Aggregate { .. } | Operator::Sort { .. } => false,
+        Operator::Source { .. }
+        | Operator::Aggregate { .. }
+        | Operator::Join { .. }
+        | Operator::Sort { .. } => false,
         _ => node.inputs.iter().any(|input| has_event_time(plan, *input)),
     }
 }
@@ -241,7 +269,7 @@ fn ordered_nodes(plan: &Plan) -> Result<Vec<bool>> {
                     && has_event_time(plan, id)
                     && plan.is_bounded(id)
             }
-            Operator::Source { .. } => false,
+            Operator::Source { .. } | Operator::Join { .. } => false,
             _ => ordered[id],
         };
         for input in &node.inputs {

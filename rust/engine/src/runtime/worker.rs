@@ -39,6 +39,8 @@ pub enum Route {
     Hash(Vec<usize>),
     /// To worker 0.
     Single,
+    /// To every worker.
+    Broadcast,
 }
 
 /// An edge that leaves a task.
@@ -370,15 +372,14 @@ impl Worker {
         let channels: usize = cell.inputs.iter().map(Vec::len).sum();
         for turn in 0..channels {
             let number = (cell.next_channel + turn) % channels;
-            let Some((input, channel)) = nth_channel(&mut cell.inputs, number) else { continue };
+            let Some((input, sender, channel)) = nth_channel(&mut cell.inputs, number) else { continue };
             if channel.aligned {
                 continue;
             }
             let Some(event) = channel.take() else { continue };
             cell.next_channel = number + 1;
             if let Receiver::Ring(_) = channel.receiver {
-                // There is room now. Channels of an exchange stand in the order of their senders.
-                let sender = number % self.workers;
+                // There is room now.
                 if sender != self.index {
                     self.shared.wake(sender);
                 }
@@ -406,19 +407,19 @@ impl Worker {
                 self.after(index, flow);
             }
             Event::Watermark(watermark) => {
-                if let Some((_, channel)) = nth_channel(&mut cell.inputs, number) {
+                if let Some((_, _, channel)) = nth_channel(&mut cell.inputs, number) {
                     channel.watermark = channel.watermark.max(watermark);
                 }
                 raise_watermark(cell, input);
             }
             Event::Barrier(epoch) => {
                 cell.barrier = Some(epoch);
-                if let Some((_, channel)) = nth_channel(&mut cell.inputs, number) {
+                if let Some((_, _, channel)) = nth_channel(&mut cell.inputs, number) {
                     channel.aligned = true;
                 }
             }
             Event::End => {
-                if let Some((_, channel)) = nth_channel(&mut cell.inputs, number) {
+                if let Some((_, _, channel)) = nth_channel(&mut cell.inputs, number) {
                     channel.ended = true;
                     channel.watermark = Timestamp::MAX;
                 }
@@ -485,7 +486,7 @@ impl Worker {
                 match target.route {
                     Route::Forward => is_done(self.index),
                     Route::Single => is_done(0),
-                    Route::Hash(_) => (0..self.workers).all(is_done),
+                    Route::Hash(_) | Route::Broadcast => (0..self.workers).all(is_done),
                 }
             });
             if all_done {
@@ -602,11 +603,14 @@ impl Worker {
     }
 }
 
-fn nth_channel(inputs: &mut [Vec<Channel>], number: usize) -> Option<(Input, &mut Channel)> {
+/// A channel by its number over all inputs, with its input and its sender.
+fn nth_channel(inputs: &mut [Vec<Channel>], number: usize) -> Option<(Input, usize, &mut Channel)> {
     inputs
         .iter_mut()
         .enumerate()
-        .flat_map(|(input, channels)| channels.iter_mut().map(move |channel| (input, channel)))
+        .flat_map(|(input, channels)| {
+            channels.iter_mut().enumerate().map(move |(sender, channel)| (input, sender, channel))
+        })
         .nth(number)
 }
 

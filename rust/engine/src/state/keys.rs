@@ -4,7 +4,7 @@
 //! format. Called by `groups.rs`.
 
 use super::canonical::canonical;
-use super::table::{BytesTable, WordTable};
+use super::table::{BytesTable, EMPTY, WordTable};
 use crate::aggregate::words::WordType;
 use crate::error::{EngineError, Result};
 use crate::types::arrow_type;
@@ -163,6 +163,31 @@ impl Keys {
             }
             (Table::Rows(table, _), PreparedKeys::Rows(rows)) => {
                 table.slots(range.len(), |row| rows.row(range.start + row).data(), slots);
+            }
+            _ => slots.clear(),
+        }
+    }
+
+    /// Writes the slots of the rows `range`, or [`EMPTY`]; adds none.
+    pub fn find(&self, keys: &PreparedKeys, range: Range<usize>, slots: &mut Vec<u32>) {
+        let null = self.null_slot.unwrap_or(EMPTY);
+        match (&self.table, keys) {
+            (Table::Word(table, _), PreparedKeys::Words(words, valid)) => {
+                table.find(&words[range.clone()], slots);
+                if let Some(valid) = valid {
+                    let nulls = slots.iter_mut().zip(range).filter(|(_, row)| !valid.value(*row));
+                    nulls.for_each(|(slot, _)| *slot = null);
+                }
+            }
+            (Table::Text(table), PreparedKeys::Text(texts)) => {
+                slots.clear();
+                slots.extend(range.map(|row| {
+                    if texts.is_valid(row) { table.find(texts.value(row).as_bytes()) } else { null }
+                }));
+            }
+            (Table::Rows(table, _), PreparedKeys::Rows(rows)) => {
+                slots.clear();
+                slots.extend(range.map(|row| table.find(rows.row(row).data())));
             }
             _ => slots.clear(),
         }

@@ -7,6 +7,7 @@ pub mod canonical;
 pub mod groups;
 pub mod key_group;
 pub mod keys;
+pub mod row_store;
 pub mod table;
 
 use crate::error::Result;

@@ -7,7 +7,7 @@
 /// How many keys ahead the entry of a key is fetched into the cache.
 const AHEAD: usize = 16;
 /// No slot.
-const EMPTY: u32 = u32::MAX;
+pub const EMPTY: u32 = u32::MAX;
 const SMALLEST: usize = 16;
 
 /// The hash of a word: the two halves of a 128-bit product, folded.
@@ -83,6 +83,28 @@ impl WordTable {
             slots.push(self.slot(*word, *hash));
         }
         self.hashes = hashes;
+    }
+
+    /// Writes the slot of each word, or [`EMPTY`]; adds none.
+    pub fn find(&self, words: &[i64], slots: &mut Vec<u32>) {
+        let mask = self.entries.len().wrapping_sub(1);
+        let hashes: Vec<u64> = words.iter().map(|word| hash_word(*word)).collect();
+        slots.clear();
+        for (row, (word, hash)) in words.iter().zip(&hashes).enumerate() {
+            if let Some(ahead) = hashes.get(row + AHEAD) {
+                prefetch(&self.entries, *ahead as usize & mask);
+            }
+            let mut place = *hash as usize & mask;
+            let mut found = EMPTY;
+            while let Some(entry) = self.entries.get(place).filter(|entry| entry.slot != EMPTY) {
+                if entry.word == *word {
+                    found = entry.slot;
+                    break;
+                }
+                place = (place + 1) & mask;
+            }
+            slots.push(found);
+        }
     }
 
     #[inline]
@@ -186,6 +208,21 @@ impl BytesTable {
     /// The slot of one key.
     pub fn slot(&mut self, key: &[u8]) -> u32 {
         self.slot_of(key, hash_bytes(key))
+    }
+
+    /// The slot of one key, or [`EMPTY`]; adds none.
+    pub fn find(&self, key: &[u8]) -> u32 {
+        let hash = hash_bytes(key);
+        let mask = self.entries.len().wrapping_sub(1);
+        let tag = (hash >> 32) as u32;
+        let mut place = hash as usize & mask;
+        while let Some(entry) = self.entries.get(place).filter(|entry| entry.slot != EMPTY) {
+            if entry.tag == tag && self.bytes(entry.slot) == key {
+                return entry.slot;
+            }
+            place = (place + 1) & mask;
+        }
+        EMPTY
     }
 
     fn slot_of(&mut self, key: &[u8], hash: u64) -> u32 {
