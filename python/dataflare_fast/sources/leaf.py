@@ -54,8 +54,9 @@ class Leaf(ABC):
 
     def frame(self) -> pl.LazyFrame:
         """The frame that users build on."""
+        # A mapping: for a function, Polars looks whether it is a schema of pyarrow, and imports that (30 MB) to look.
         return register_io_source(
-            self, schema=lambda: self.schema, is_pure=True, explain_name=f"dataflare {self.title}"
+            self, schema=self.schema, is_pure=True, explain_name=f"dataflare {self.title}"
         )
 
     def __call__(

@@ -1,7 +1,7 @@
 //! What moves between operators: batches with their place in the input, and control.
 
 use crate::time::Timestamp;
-use arrow::array::UInt8Array;
+use arrow::array::{Array, ArrayRef, UInt8Array};
 use arrow::record_batch::RecordBatch;
 
 /// Number of a checkpoint. Never reused in a folder.
@@ -69,9 +69,16 @@ impl Batch {
         self.records.num_rows()
     }
 
-    /// Bytes held, shared buffers counted whole.
+    /// Bytes of its rows, which may be a slice of more; shared buffers of texts and lists are counted whole.
     pub fn bytes(&self) -> usize {
-        self.records.get_array_memory_size()
+        self.records.columns().iter().map(column_bytes).sum()
+    }
+}
+
+fn column_bytes(column: &ArrayRef) -> usize {
+    match column.data_type().primitive_width() {
+        Some(width) => column.len() * width + column.nulls().map_or(0, |_| column.len().div_ceil(8)),
+        None => column.get_array_memory_size(),
     }
 }
 

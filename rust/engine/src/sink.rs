@@ -6,6 +6,7 @@
 
 use crate::error::Result;
 use crate::event::{Batch, Epoch};
+use crate::source::Waker;
 use dataflare_plan::FrameKind;
 
 /// What a sink wrote for an epoch, in its own JSON: kept in the record, given back by a restore.
@@ -44,6 +45,10 @@ pub trait Sink: Send + Sync {
 
 /// One worker's end of a sink.
 pub trait SinkWriter: Send {
+    /// Called once, before the first `write`. A writer that hands rows to a thread of its own calls `waker` whenever that
+    /// has taken some; a worker that nobody wakes asks again after a moment.
+    fn set_waker(&mut self, _waker: Waker) {}
+
     /// Takes a batch, or gives it back when there is no room now (the worker comes again). Never blocks for long.
     ///
     /// # Errors

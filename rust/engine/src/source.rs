@@ -10,7 +10,7 @@ use std::sync::Arc;
 /// Where to read on in a split: JSON of the reader's own making, kept in checkpoints.
 pub type Offset = serde_json::Value;
 
-/// Wakes the workers when a reader that said [`Poll::Pending`] has something.
+/// Wakes workers: a reader that said [`Poll::Pending`] has something, a sink that was full has room.
 pub type Waker = Arc<dyn Fn() + Send + Sync>;
 
 /// One ordered part of a source. The name is the same after a restart (`bids-3`, a path).

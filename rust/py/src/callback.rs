@@ -9,15 +9,16 @@ use crate::changes::with_changes;
 use arrow::array::RecordBatch;
 use crossbeam_channel::{Sender, TrySendError, bounded};
 use dataflare_engine::sink::{Preparation, Prepared, Sink, SinkWriter};
+use dataflare_engine::source::Waker;
 use dataflare_engine::{Batch, EngineError, Epoch, Result};
 use dataflare_plan::FrameKind;
 use pyo3::prelude::*;
 use serde_json::Value;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Batches that may wait for the function.
-const QUEUE: usize = 4;
+const QUEUE: usize = 8;
 
 /// See the module.
 pub struct CallbackSink {
@@ -44,14 +45,19 @@ impl Sink for CallbackSink {
         let (function, causes, progress) =
             (Arc::clone(&self.function), self.causes.clone(), Arc::clone(&shared));
         let chunk_rows = self.chunk_rows.unwrap_or(usize::MAX).max(1);
-        let body = move || {
+        let serve = move || {
             for batch in receiver {
                 if !progress.stopped.load(Ordering::Acquire) {
                     progress.call(&function, &causes, &batch, chunk_rows);
                 }
+                // Freed here, not while the worker waits for room.
+                drop(batch);
                 progress.waiting.fetch_sub(1, Ordering::AcqRel);
+                progress.wake();
             }
         };
+        // Attached once for all calls: Python would make and drop its state of the thread, with fresh pages, for each.
+        let body = move || Python::attach(|py| py.detach(serve));
         std::thread::Builder::new()
             .name(format!("sink-{worker}"))
             .spawn(body)
@@ -70,9 +76,17 @@ struct Progress {
     /// The function wants no more rows, or failed.
     stopped: AtomicBool,
     error: Mutex<Option<EngineError>>,
+    waker: OnceLock<Waker>,
 }
 
 impl Progress {
+    /// There is room, or something to report.
+    fn wake(&self) {
+        if let Some(waker) = self.waker.get() {
+            waker();
+        }
+    }
+
     fn call(&self, function: &Py<PyAny>, causes: &Causes, batch: &RecordBatch, chunk_rows: usize) {
         let mut start = 0;
         while start < batch.num_rows() && !self.stopped.load(Ordering::Acquire) {
@@ -108,6 +122,11 @@ struct CallbackWriter {
 }
 
 impl SinkWriter for CallbackWriter {
+    fn set_waker(&mut self, waker: Waker) {
+        // Called once.
+        let _ = self.shared.waker.set(waker);
+    }
+
     fn write(&mut self, batch: Batch) -> Result<Option<Batch>> {
         self.shared.check()?;
         self.shared.waiting.fetch_add(1, Ordering::AcqRel);

@@ -33,6 +33,10 @@ mod residual;
 
 use pyo3::prelude::*;
 
+/// Columns of a batch are larger than what glibc recycles: each would come as fresh pages and go back to the kernel.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;

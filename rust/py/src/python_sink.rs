@@ -10,13 +10,14 @@ use crate::changes::with_changes;
 use arrow::array::RecordBatch;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use dataflare_engine::sink::{Preparation, Prepared, Sink, SinkWriter};
+use dataflare_engine::source::Waker;
 use dataflare_engine::{Batch, EngineError, Epoch, Result};
 use dataflare_plan::FrameKind;
 use pyo3::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Batches that may wait for `write`.
 const QUEUE: usize = 4;
@@ -90,7 +91,8 @@ impl Sink for PythonSink {
         let (calls, own) = (Arc::clone(&self.calls), Arc::clone(&progress));
         std::thread::Builder::new()
             .name(format!("sink-{worker}"))
-            .spawn(move || own.serve(&calls, &receiver))
+            // Attached once for all calls, as in `callback`.
+            .spawn(move || Python::attach(|py| py.detach(|| own.serve(&calls, &receiver))))
             .map_err(|error| EngineError::unavailable("a thread for the sink", error))?;
         Ok(Box::new(PythonWriter { sender, progress, open: Arc::default(), worker }))
     }
@@ -114,6 +116,8 @@ enum Message {
 struct Progress {
     waiting: AtomicUsize,
     error: Mutex<Option<EngineError>>,
+    /// Wakes the worker: there is room.
+    waker: OnceLock<Waker>,
 }
 
 impl Progress {
@@ -127,6 +131,9 @@ impl Progress {
                         self.error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
                     }
                     self.waiting.fetch_sub(1, Ordering::AcqRel);
+                    if let Some(waker) = self.waker.get() {
+                        waker();
+                    }
                 }
                 Message::Prepare(epoch, answer) => {
                     let prepared = self.check().and_then(|()| calls.prepare(epoch));
@@ -157,6 +164,11 @@ impl PythonWriter {
 }
 
 impl SinkWriter for PythonWriter {
+    fn set_waker(&mut self, waker: Waker) {
+        // Called once.
+        let _ = self.progress.waker.set(waker);
+    }
+
     fn write(&mut self, batch: Batch) -> Result<Option<Batch>> {
         self.progress.check()?;
         if self.progress.waiting.load(Ordering::Acquire) >= QUEUE {

@@ -98,6 +98,8 @@ fn conversion(from: &DataType, to: &DataType, misfit: Misfit) -> Option<Convert>
 
 /// A number as another one.
 trait To<T>: Copy {
+    /// True if all values fit.
+    const ALL_FIT: bool = false;
     /// As the Rust operator `as`.
     fn to(self) -> T;
     /// True if the value, rounded towards zero, has a place in `T`.
@@ -122,6 +124,7 @@ macro_rules! integer_to_integer {
 macro_rules! to_float {
     ($to:ty => $($from:ty),*) => {$(
         impl To<$to> for $from {
+            const ALL_FIT: bool = true;
             fn to(self) -> $to {
                 self as $to
             }
@@ -199,7 +202,7 @@ where
     Box::new(move |array, rows| {
         let array = primitive::<S>(array)?;
         let converted = map::<S, T>(array, S::Native::to);
-        if misfit == Misfit::Wraps {
+        if misfit == Misfit::Wraps || S::Native::ALL_FIT {
             return Ok(Arc::new(converted));
         }
         let fits = bits(array.values(), S::Native::fits);

@@ -195,7 +195,24 @@ fn gcd(a: i64, b: i64) -> i64 {
 }
 
 /// Smallest and largest.
-fn bounds(times: &[i64]) -> Option<(i64, i64)> {
+pub(super) fn bounds(times: &[i64]) -> Option<(i64, i64)> {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx2") {
+        // SAFETY: the processor has AVX2, which is all that the function asks for.
+        return unsafe { bounds_avx2(times) };
+    }
+    bounds_of(times)
+}
+
+/// `bounds_of`, compiled for AVX2: the oldest x86-64 cannot compare 64-bit lanes.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn bounds_avx2(times: &[i64]) -> Option<(i64, i64)> {
+    bounds_of(times)
+}
+
+#[inline(always)]
+fn bounds_of(times: &[i64]) -> Option<(i64, i64)> {
     let first = *times.first()?;
     let (eights, rest) = times.as_chunks::<8>();
     let (mut low, mut high) = ([first; 8], [first; 8]);

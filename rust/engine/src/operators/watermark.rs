@@ -5,9 +5,10 @@
 //! Not here: where W comes from when batches of a split lie on several workers (`runtime::sequencer`).
 //! Forwards: the promise P, behind all rows of the published prefix that this instance holds. State: the sequencer's,
 //! which the coordinator reads at the cut.
-//! Cost: one maximum per batch; a running maximum only for batches that may hold a late row.
+//! Cost: the bounds of each 1 024 rows; a running maximum only where they may hold a late row.
 
 use super::error_policy::ErrorPolicy;
+use super::panes::bounds;
 use super::{Flow, Input, Operator, Output};
 use crate::error::{EngineError, Result, RowError, RowErrors};
 use crate::event::{Batch, Order, TIME};
@@ -19,6 +20,9 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Schema};
 use std::collections::VecDeque;
 use std::sync::Arc;
+
+/// Rows that are judged by their bounds at once.
+const CHUNK_ROWS: usize = 1_024;
 
 /// Port of late rows.
 pub const LATE: usize = 1;
@@ -200,37 +204,66 @@ struct Verdict {
 
 /// A row is late iff its time < W before it; null time is late.
 fn judge(times: &Int64Array, before: SplitTime, delay: i64, ahead: Option<i64>) -> Verdict {
-    let maximum = arrow::compute::max(times).map(Timestamp);
-    if times.null_count() == 0
-        && ahead.is_none()
-        && let (Some(least), Some(largest)) = (arrow::compute::min(times), maximum)
-    {
-        let highest = SplitTime { maximum: before.maximum.max(largest), ..before };
-        if Timestamp(least) >= highest.watermark(delay) {
-            return Verdict { fates: None, maximum };
+    let mut judging = Judging { time: before, maximum: None, fates: Vec::new(), delay, ahead };
+    if times.null_count() == 0 && ahead.is_none() {
+        let mut done = 0;
+        for chunk in times.values().chunks(CHUNK_ROWS) {
+            // Rows of a whole batch are often further apart than the delay, those of a chunk seldom.
+            if !judging.takes_whole(chunk) {
+                // Chunks before it that were taken whole.
+                judging.fates.resize(done, Fate::OnTime);
+                chunk.iter().for_each(|tick| judging.take(Some(*tick)));
+            }
+            done += chunk.len();
         }
+        if !judging.fates.is_empty() {
+            judging.fates.resize(done, Fate::OnTime);
+        }
+    } else {
+        times.iter().for_each(|tick| judging.take(tick));
     }
-    let mut time = before;
-    let mut moved = None;
-    let mut all_on_time = true;
-    let mut fates = Vec::with_capacity(times.len());
-    for tick in times {
+    let all_on_time = judging.fates.iter().all(|fate| *fate == Fate::OnTime);
+    Verdict { fates: (!all_on_time).then_some(judging.fates), maximum: judging.maximum }
+}
+
+/// The verdict so far.
+struct Judging {
+    time: SplitTime,
+    maximum: Option<Timestamp>,
+    /// Of the rows so far, or empty as long as all are on time.
+    fates: Vec<Fate>,
+    delay: i64,
+    ahead: Option<i64>,
+}
+
+impl Judging {
+    /// True if all rows are on time even behind the largest of them.
+    fn takes_whole(&mut self, chunk: &[i64]) -> bool {
+        let Some((least, largest)) = bounds(chunk) else { return true };
+        let highest = SplitTime { maximum: self.time.maximum.max(Timestamp(largest)), ..self.time };
+        if Timestamp(least) < highest.watermark(self.delay) {
+            return false;
+        }
+        self.time = highest;
+        self.maximum = self.maximum.max(Some(Timestamp(largest)));
+        true
+    }
+
+    fn take(&mut self, tick: Option<i64>) {
         let fate = match tick.map(Timestamp) {
             None => Fate::Late,
-            Some(at) if at < time.watermark(delay) => Fate::Late,
-            Some(at) if is_ahead(at, time.maximum, ahead) => Fate::Ahead,
+            Some(at) if at < self.time.watermark(self.delay) => Fate::Late,
+            Some(at) if is_ahead(at, self.time.maximum, self.ahead) => Fate::Ahead,
             Some(_) => Fate::OnTime,
         };
         if let Some(at) = tick.map(Timestamp)
             && fate != Fate::Ahead
         {
-            time.maximum = time.maximum.max(at);
-            moved = moved.max(Some(at));
+            self.time.maximum = self.time.maximum.max(at);
+            self.maximum = self.maximum.max(Some(at));
         }
-        all_on_time &= fate == Fate::OnTime;
-        fates.push(fate);
+        self.fates.push(fate);
     }
-    Verdict { fates: (!all_on_time).then_some(fates), maximum: moved }
 }
 
 fn is_ahead(at: Timestamp, maximum: Timestamp, ahead: Option<i64>) -> bool {
@@ -283,5 +316,18 @@ mod tests {
     #[test]
     fn batch_without_late_rows_is_left_whole() {
         assert!(judge(&Int64Array::from(vec![5, 4, 8]), START, 4, None).fates.is_none());
+    }
+
+    #[test]
+    fn late_rows_are_found_in_any_part_of_a_long_batch() {
+        let mut times: Vec<i64> = (0..5_000).collect();
+        for row in [1_030, 3_000, 4_999] {
+            times[row] -= 20;
+        }
+        let verdict = judge(&Int64Array::from(times), START, 4, None);
+        let fates = verdict.fates.unwrap();
+        let late: Vec<usize> = (0..fates.len()).filter(|row| fates[*row] == Fate::Late).collect();
+        assert_eq!((fates.len(), late), (5_000, vec![1_030, 3_000, 4_999]));
+        assert_eq!(verdict.maximum, Some(Timestamp(4_998)));
     }
 }

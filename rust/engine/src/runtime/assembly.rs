@@ -153,14 +153,7 @@ impl Assembly<'_> {
         if let Some(restored) = self.restored {
             shared.committed.store(restored.checkpoint.epoch, std::sync::atomic::Ordering::Release);
         }
-        let waker: Waker = {
-            let shared = Arc::downgrade(&shared);
-            Arc::new(move || {
-                if let Some(shared) = shared.upgrade() {
-                    shared.wake_all();
-                }
-            })
-        };
+        let waker = waker_of(&shared, Shared::wake_all);
         let sequencers = self.sequencers(&waker);
         let dealers = self.dealers(&sequencers, &waker)?;
         let sinks = self.sinks()?;
@@ -168,8 +161,9 @@ impl Assembly<'_> {
         let mut built = Vec::with_capacity(workers);
         for worker in 0..workers {
             let mut cells = Vec::with_capacity(self.blueprint.tasks.len());
+            let wake_this = waker_of(&shared, move |shared| shared.wake(worker));
             for (id, task) in self.blueprint.tasks.iter().enumerate() {
-                let body = self.body(task, worker, &sequencers, &dealers, &sinks)?;
+                let body = self.body(task, worker, &sequencers, &dealers, &sinks, &wake_this)?;
                 let inputs = self.channels(id, task, worker, &mut rings);
                 let targets = self.targets(id, worker, &mut rings);
                 cells.push(Cell::new(id, task.place.clone(), body, inputs, targets));
@@ -398,6 +392,7 @@ impl Assembly<'_> {
         sequencers: &BTreeMap<NodeId, Arc<Sequencer>>,
         dealers: &BTreeMap<NodeId, Arc<Dealer>>,
         sinks: &BTreeMap<NodeId, Arc<dyn Sink>>,
+        waker: &Waker,
     ) -> Result<Body> {
         let missing = || EngineError::internal(&task.place, "a part of it was not opened");
         let node = &self.blueprint.plan.nodes[task.node];
@@ -465,7 +460,9 @@ impl Assembly<'_> {
                     .collect();
                 let columns =
                     self.blueprint.plan.nodes.get(node.inputs[0]).map_or(0, |input| input.schema.len());
-                Box::new(SinkOperator::new(sink.writer(worker, self.attempt, pending)?, columns))
+                let mut writer = sink.writer(worker, self.attempt, pending)?;
+                writer.set_waker(Arc::clone(waker));
+                Box::new(SinkOperator::new(writer, columns))
             }
             _ => return Err(EngineError::internal(&task.place, "task and node do not fit")),
         };
@@ -538,6 +535,16 @@ impl Assembly<'_> {
             groups.into_iter().map(|group| Some(owner(group, self.layout.workers) == worker)).collect();
         Ok(StateTable { rows: filter_record_batch(&table.rows, &mine)?, ..table })
     }
+}
+
+/// Does nothing once the attempt is gone.
+fn waker_of(shared: &Arc<Shared>, wake: impl Fn(&Shared) + Send + Sync + 'static) -> Waker {
+    let shared = Arc::downgrade(shared);
+    Arc::new(move || {
+        if let Some(shared) = shared.upgrade() {
+            wake(&shared);
+        }
+    })
 }
 
 /// Nanoseconds in a tick of a time column; `None` for integers.
