@@ -19,10 +19,20 @@ from dataflare_fast.planner.groups import SEQUENCE, group_by, is_aggregation, se
 from dataflare_fast.planner.joins import join
 from dataflare_fast.planner.leaves import Demand, file_frame, memory_frame, source_frame
 from dataflare_fast.planner.schema import Json
+from dataflare_fast.planner.top_rows import (
+    GroupHead,
+    find_group_head,
+    find_rank_filter,
+    order_of,
+    rank_filter,
+    top_rows,
+    unique,
+)
 from dataflare_fast.planner.visitor.expressions import ColumnNode, FunctionNode
 from dataflare_fast.planner.visitor.plan import (
     CacheIR,
     DataFrameScanIR,
+    DistinctIR,
     FileScanIR,
     FilterIR,
     FunctionIR,
@@ -51,11 +61,6 @@ _REFUSED: Final[Mapping[str, tuple[str, str, str]]] = {
         "join_asof",
         "as-of joins arrive in a later release",
         "an inner join on the key, and last() per row of the left",
-    ),
-    "Distinct": (
-        "unique",
-        "unique arrives in a later release",
-        "group_by(subset) with first() of the other columns, or without aggregates",
     ),
     "HConcat": (
         "concat(how='horizontal')",
@@ -142,6 +147,8 @@ class NodePlanner:
                 return file_frame(building, ir)
             case CacheIR():
                 return self._part(ir, emit)
+            case FilterIR() if (ranked := find_rank_filter(ir)) is not None:
+                return rank_filter(building, self.frame(ranked.input), ranked, emit)
             case FilterIR():
                 return building.filter(self.frame(ir.inputs[0], emit, order=order), ir.predicate.expr)
             case SelectIR():
@@ -158,6 +165,8 @@ class NodePlanner:
                 return self._sort(ir, emit, order)
             case SliceIR():
                 return self._slice(ir, emit, last)
+            case DistinctIR():
+                return self._unique(ir, emit, last)
             case JoinIR():
                 return self._join(ir, last)
             case UnionIR():
@@ -298,6 +307,36 @@ class NodePlanner:
         )
         return replace(frame, node=node)
 
+    def _unique(self, ir: DistinctIR, emit: EmitRequest | None, last: bool) -> Frame:
+        below, best = order_of(ir.inputs[0])
+        frame = unique(self._building, self.frame(below), ir, best, emit)
+        return frame if ir.slice is None else self._building.head(frame, *ir.slice, any_rows=last)
+
+    def _group_head(self, found: GroupHead, emit: EmitRequest | None) -> Frame:
+        building = self._building
+        below, best = order_of(found.input)
+        frame = self.frame(below)
+        part = f"group_by(...).{'tail' if found.last else 'head'}({found.rows})"
+        if not best.by and frame.order != "logical":
+            building.refusals.add(
+                part,
+                "it depends on the order of rows, and its input has none",
+                "sort(...) below the group_by",
+            )
+        keys = [one.expr for one in found.keys]
+        above = top_rows(
+            building,
+            frame,
+            keys,
+            best.reversed() if found.last else best,
+            found.rows,
+            part=part,
+            maintain_order=found.maintain_order,
+            emit=emit,
+        )
+        exprs = {one.name: one for one in columns_of(frame.schema)} | {one.name: one for one in found.keys}
+        return building.project(above, [exprs[name] for name in found.schema], found.schema)
+
     def _join(self, ir: JoinIR, last: bool) -> Frame:
         if ir.asof is not None:
             return self._refused(ir, "join_asof", "")
@@ -346,6 +385,8 @@ class NodePlanner:
     def _function(self, ir: FunctionIR, emit: EmitRequest | None) -> Frame:
         if ir.name in ("hint_sorted", "rechunk"):
             return self.frame(ir.inputs[0], emit)
+        if (found := find_group_head(ir)) is not None:
+            return self._group_head(found, emit)
         if ir.name != "unnest":
             return self._refused(ir, ir.name, str(ir.parameters))
         frame = self.frame(ir.inputs[0], emit)

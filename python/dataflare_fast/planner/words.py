@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["WordPlanner"]
 
-_STATEFUL = ("aggregate", "head", "join", "sort")
+_STATEFUL = ("aggregate", "head", "join", "sort", "top_rows")
 
 
 class WordPlanner:

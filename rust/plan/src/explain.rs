@@ -79,6 +79,10 @@ impl Drawing<'_> {
                     notes.extend(aggregates.iter().filter_map(small_counter));
                 }
             }
+            Operator::TopRows { emit, .. } => {
+                notes.push(emission(emit.mode, emit.every_ns, self.plan.frame_kind(id)));
+                notes.push(state(self.plan.state_ends(id)).to_owned());
+            }
             Operator::Join { .. } => notes.push(match self.plan.state_ends(id) {
                 StateEnds::Never => "state never ends: all rows of both inputs, for ever".to_owned(),
                 ends => state(ends).to_owned(),
@@ -122,6 +126,19 @@ fn details(node: &Node) -> String {
             let time = time_key.as_ref().map(|key| format!(" (time key {key})")).unwrap_or_default();
             let window = window.as_ref().map(window_text).unwrap_or_default();
             format!("{keys}{time}{window}: {}", list(aggregates.iter().map(aggregate)))
+        }
+        Operator::TopRows { keys: group, by, rows, last, alone, .. } => {
+            let group = if group.is_empty() { String::new() } else { format!(" of each {}", keys(group)) };
+            let by = match by.is_empty() {
+                true => String::new(),
+                false => format!(" by {}", list(by.iter().map(sort_key))),
+            };
+            let which = match (alone, last) {
+                (true, _) => "those alone",
+                (false, true) => "the last",
+                (false, false) => "the first",
+            };
+            format!(" {which} {rows}{group}{by}")
         }
         Operator::Join { how, left_on, right_on, bound, .. } => {
             let on = left_on.iter().zip(right_on).map(|(left, right)| match left == right {

@@ -46,10 +46,12 @@ impl Plan {
         let below =
             below.fold(FrameKind::Append, |worst, kind| if kind == FrameKind::Append { worst } else { kind });
         match (&node.operator, below) {
-            (Operator::Aggregate { emit, .. }, FrameKind::Append) => match emit.mode {
-                EmitMode::Close => FrameKind::Append,
-                EmitMode::Update => FrameKind::Upsert,
-            },
+            (Operator::Aggregate { emit, .. } | Operator::TopRows { emit, .. }, FrameKind::Append) => {
+                match emit.mode {
+                    EmitMode::Close => FrameKind::Append,
+                    EmitMode::Update => FrameKind::Upsert,
+                }
+            }
             (Operator::Aggregate { emit, .. }, _) if emit.mode == EmitMode::Update => FrameKind::Retract,
             (Operator::Aggregate { .. }, _) => FrameKind::Append,
             _ => below,
@@ -65,6 +67,8 @@ impl Plan {
             Some(Operator::Aggregate { .. } | Operator::Head { .. } | Operator::Sort { .. }) => {
                 Exchange::Single
             }
+            Some(Operator::TopRows { keys, .. }) if !keys.is_empty() => Exchange::Keys(keys.clone()),
+            Some(Operator::TopRows { .. }) => Exchange::Single,
             Some(Operator::Join { broadcast: true, .. }) => Exchange::Broadcast,
             Some(Operator::Join { left_on, right_on, .. }) if !left_on.is_empty() => {
                 Exchange::JoinKeys(left_on.clone(), right_on.clone())
@@ -86,6 +90,11 @@ impl Plan {
             Operator::Aggregate { window, time_key, .. } => match (window, time_key) {
                 (Some(window), _) if timed && self.reads_event_time(id, &window.column) => StateEnds::Window,
                 (_, Some(_)) if timed => StateEnds::TimeKey,
+                _ if self.is_bounded(id) => StateEnds::Input,
+                _ => StateEnds::Never,
+            },
+            Operator::TopRows { time_key, .. } => match time_key {
+                Some(_) if timed => StateEnds::TimeKey,
                 _ if self.is_bounded(id) => StateEnds::Input,
                 _ => StateEnds::Never,
             },

@@ -106,6 +106,29 @@ pub enum Operator {
         #[serde(default)]
         maintain_order: bool,
     },
+    /// The best rows of each group: `unique`, `group_by(...).head(n)`, `rank(...).over(key) <= n`, SQL's `row_number`.
+    TopRows {
+        /// Group columns; none: one group.
+        keys: Vec<String>,
+        /// What makes a row better: these columns, then logical order.
+        by: Vec<SortKey>,
+        /// How many rows of a group leave.
+        rows: u64,
+        /// The last in logical order are the best.
+        #[serde(default)]
+        last: bool,
+        /// Groups with more than `rows` rows leave nothing (`keep="none"`).
+        #[serde(default)]
+        alone: bool,
+        /// The column that takes a row's number in its group, from 1.
+        #[serde(default)]
+        rank: Option<String>,
+        /// The key that is the event time: a group is final when the watermark is above it.
+        #[serde(default)]
+        time_key: Option<String>,
+        #[serde(default)]
+        emit: Emit,
+    },
     /// `join`, but for `join_asof`: rows of two inputs whose keys are equal. A fused predicate is a filter above.
     Join {
         how: JoinHow,
@@ -299,6 +322,7 @@ impl Operator {
             Self::Head { .. } => "head",
             Self::Sort { .. } => "sort",
             Self::Aggregate { .. } => "aggregate",
+            Self::TopRows { .. } => "top_rows",
             Self::Join { .. } => "join",
             Self::Native { .. } => "native",
             Self::Sink { .. } => "sink",
@@ -312,6 +336,7 @@ impl Operator {
             Self::Aggregate { .. }
                 | Self::Head { .. }
                 | Self::Sort { .. }
+                | Self::TopRows { .. }
                 | Self::Join { .. }
                 | Self::Sink { .. }
         )

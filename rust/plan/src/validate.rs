@@ -133,6 +133,10 @@ impl Plan {
             Operator::Watermark { column, .. } => vec![column],
             Operator::Filter { predicate } => predicate.columns(),
             Operator::Project { exprs } => exprs.iter().flat_map(|named| named.expr.columns()).collect(),
+            Operator::TopRows { keys, by, time_key, .. } => {
+                let by = by.iter().map(|key| &key.column);
+                keys.iter().chain(by).chain(time_key.iter()).map(String::as_str).collect()
+            }
             Operator::Sort { by, .. } => by.iter().map(|key| key.column.as_str()).collect(),
             Operator::Aggregate { keys, aggregates, window, time_key, .. } => {
                 let inputs = aggregates.iter().flat_map(|one| one.column.iter().chain(one.filter.iter()));

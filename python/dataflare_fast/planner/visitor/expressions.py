@@ -184,7 +184,13 @@ def read_expression(visitor: Any, node: int) -> ExprNode:
         visitor: Polars' node traverser, set to the node that the expression reads from.
         node: the expression's number (`PyExprIR.node`).
     """
-    dtype: pl.DataType = visitor.get_dtype(node)
+    try:
+        dtype: pl.DataType = visitor.get_dtype(node)
+    except BaseException as error:
+        # Polars panics for types that it cannot hand to Python, such as that of rows encoded for a sort.
+        if type(error).__name__ != "PanicException":
+            raise
+        return HiddenNode(pl.Null(), "a value of a type that Polars does not show")
     try:
         found = visitor.view_expression(node)
     except NotImplementedError as error:
@@ -288,9 +294,16 @@ class _Reader:
             case "Rolling":
                 return self._named("rolling", found.function, found.index_column)
             case "Window":
-                order = [] if found.order_by is None else [found.order_by]
+                if found.order_by is None:
+                    return self._named("over", found.function, *found.partition_by, ordered=False)
                 return self._named(
-                    "over", found.function, *found.partition_by, *order, ordered=found.order_by is not None
+                    "over",
+                    found.function,
+                    *found.partition_by,
+                    found.order_by,
+                    ordered=True,
+                    descending=found.order_by_descending,
+                    nulls_last=found.order_by_nulls_last,
                 )
             case "StructEval":
                 return HiddenNode(

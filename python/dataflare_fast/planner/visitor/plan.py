@@ -28,6 +28,7 @@ from dataflare_fast.planner.visitor.spelling import OPERATORS
 __all__ = [
     "CacheIR",
     "DataFrameScanIR",
+    "DistinctIR",
     "DynamicIR",
     "FileScanIR",
     "FilterIR",
@@ -185,6 +186,16 @@ class SliceIR(PlanIR):
 class UnionIR(PlanIR):
     """`concat`, vertical."""
 
+    slice: tuple[int, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class DistinctIR(PlanIR):
+    """`unique`; `subset` None: all columns."""
+
+    keep: str
+    subset: tuple[str, ...] | None
+    maintain_order: bool
     slice: tuple[int, int] | None
 
 
@@ -396,6 +407,11 @@ class _Reader:
                 by = tuple(self._named(one).expr for one in node.by_column)
                 piece = None if node.slice is None else (node.slice[0], node.slice[1])
                 return SortIR(schema, inputs, by, _flags(descending, by), _flags(nulls_last, by), piece)
+            case "Distinct":
+                keep, subset, maintain_order, piece = node.options
+                names = None if subset is None else tuple(subset)
+                piece = None if piece is None else (piece[0], piece[1])
+                return DistinctIR(schema, inputs, keep, names, maintain_order, piece)
             case "Slice":
                 return SliceIR(schema, inputs, node.offset, _rows(node.len))
             case "Union":

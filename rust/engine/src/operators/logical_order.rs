@@ -5,7 +5,9 @@
 
 use crate::error::{EngineError, Result};
 use crate::event::{Batch, INPUT, Order, POSITION, SPLIT, TIME};
-use arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::array::{
+    ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array, UInt64Array,
+};
 use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Field, FieldRef, Int64Type, Schema, UInt32Type, UInt64Type,
 };
@@ -93,6 +95,23 @@ pub fn untag(records: &RecordBatch) -> Result<Vec<(Order, RecordBatch)>> {
     });
     Ok(runs.collect())
 }
+
+/// The same as columns, in the order in which they compare: a row format of them stands in logical order.
+pub fn place_columns(records: &RecordBatch) -> Vec<ArrayRef> {
+    let rows = records.num_rows();
+    let or =
+        |name: &str, zero: &dyn Fn() -> ArrayRef| records.column_by_name(name).cloned().unwrap_or_else(zero);
+    vec![
+        or(TIME, &|| Arc::new(Int64Array::from_value(0, rows))),
+        or(INPUT, &|| Arc::new(UInt32Array::from_value(0, rows))),
+        or(SPLIT, &|| Arc::new(UInt32Array::from_value(0, rows))),
+        or(POSITION, &|| Arc::new(UInt64Array::from_value(0, rows))),
+    ]
+}
+
+/// The types of [`place_columns`].
+pub const PLACE_TYPES: [DataType; 4] =
+    [DataType::Int64, DataType::UInt32, DataType::UInt32, DataType::UInt64];
 
 /// Where each row stands.
 pub fn places(records: &RecordBatch) -> Vec<Place> {

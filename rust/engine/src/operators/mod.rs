@@ -20,6 +20,7 @@ pub mod resequence;
 pub mod sink;
 pub mod sort;
 pub mod sort_keys;
+pub mod top_rows;
 pub mod union;
 pub mod update_aggregate;
 pub mod wanted;

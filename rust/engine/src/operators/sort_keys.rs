@@ -51,6 +51,25 @@ impl SortKeys {
         Ok(Self { keys: by.iter().map(key).collect::<Result<_>>()? })
     }
 
+    /// How [`SortKeys::values`] are encoded, so that bytes compare as rows do (but for nulls inside a struct or list).
+    pub fn fields(&self, schema: &arrow::datatypes::Schema) -> Result<Vec<SortField>> {
+        let field = |key: &Key| {
+            let dtype = match &key.ranks {
+                Some(_) => Arrow::UInt32,
+                None => schema.field(column_index(schema, &key.written.column)?).data_type().clone(),
+            };
+            let SortKey { descending, nulls_last, .. } = key.written;
+            let options = arrow::compute::SortOptions { descending, nulls_first: !nulls_last };
+            Ok(SortField::new_with_options(dtype, options))
+        };
+        self.keys.iter().map(field).collect()
+    }
+
+    /// The columns to encode.
+    pub fn values(&self, records: &RecordBatch) -> Result<Vec<ArrayRef>> {
+        self.keys.iter().map(|key| key.values(records)).collect()
+    }
+
     /// The keys of some rows.
     ///
     /// # Errors
@@ -98,13 +117,17 @@ impl KeyedColumn {
 }
 
 impl Key {
-    fn of(&self, records: &RecordBatch) -> Result<KeyedColumn> {
+    fn values(&self, records: &RecordBatch) -> Result<ArrayRef> {
         let index = column_index(&records.schema(), &self.written.column)?;
         let column = records.column(index);
-        let values = match &self.ranks {
-            Some(ranks) => ranked(column, ranks)?,
-            None => canonical(column)?, // one zero and one NaN, which is larger than infinity
-        };
+        match &self.ranks {
+            Some(ranks) => ranked(column, ranks),
+            None => canonical(column), // one zero and one NaN, which is larger than infinity
+        }
+    }
+
+    fn of(&self, records: &RecordBatch) -> Result<KeyedColumn> {
+        let values = self.values(records)?;
         let converter = RowConverter::new(vec![SortField::new(values.data_type().clone())])?;
         let encoded = converter.convert_columns(std::slice::from_ref(&values))?;
         let SortKey { descending, nulls_last, .. } = self.written;

@@ -27,6 +27,7 @@ use crate::operators::resequence::Resequence;
 use crate::operators::sink::SinkOperator;
 use crate::operators::sort::Sort;
 use crate::operators::sort_keys::SortKeys;
+use crate::operators::top_rows::{TopRows, TopType};
 use crate::operators::union::Union;
 use crate::operators::watermark::Watermark;
 use crate::sink::{Prepared, Sink};
@@ -441,6 +442,9 @@ impl Assembly<'_> {
             (TaskKind::Head, Operator::Head { offset, rows }) => Box::new(Head::new(*offset, *rows)),
             (TaskKind::Sort, Operator::Sort { by, slice }) => {
                 Box::new(Sort::new(SortKeys::new(by, &node.schema)?, *slice))
+            }
+            (TaskKind::TopRows, Operator::TopRows { .. }) => {
+                Box::new(TopRows::new(Arc::new(TopType::new(node, self.input_schema(task.node))?)))
             }
             (TaskKind::Join, Operator::Join { .. }) => {
                 let input = |side: usize| {

@@ -26,6 +26,7 @@ pub enum TaskKind {
     Head,
     Sort,
     Join,
+    TopRows,
     /// Puts rows into event-time order at the end of a bounded input.
     TimeOrder,
     Sink,
@@ -120,6 +121,17 @@ impl Blueprint {
                 };
                 self.push(TaskKind::Final, id, vec![(partial, 0, route)])
             }
+            Operator::TopRows { keys, .. } => {
+                let below = first()?;
+                let schema = arrow_schema(&self.plan.nodes[node.inputs[0]].schema);
+                let route = match keys.is_empty() {
+                    true => Route::Single,
+                    false => {
+                        Route::Hash(keys.iter().map(|key| column_index(&schema, key)).collect::<Result<_>>()?)
+                    }
+                };
+                self.push(TaskKind::TopRows, id, vec![(below.task, below.port, route)])
+            }
             Operator::Join { left_on, right_on, broadcast, .. } => {
                 let [left, right] = from.as_slice() else {
                     return Err(EngineError::internal("the plan", "a join without two inputs"));
@@ -174,7 +186,12 @@ impl Blueprint {
         let identity = match kind {
             TaskKind::Partial => Some(format!("{own}.partial")),
             TaskKind::Resequence | TaskKind::TimeOrder => Some(format!("{own}.order")),
-            TaskKind::Final | TaskKind::Head | TaskKind::Sort | TaskKind::Join | TaskKind::Sink => Some(own),
+            TaskKind::Final
+            | TaskKind::Head
+            | TaskKind::Sort
+            | TaskKind::Join
+            | TaskKind::TopRows
+            | TaskKind::Sink => Some(own),
             _ => None,
         };
         let label = self.plan.nodes[node].operator.kind();
@@ -202,6 +219,7 @@ impl Blueprint {
             Operator::Aggregate { .. }
             | Operator::Sort { .. }
             | Operator::Join { .. }
+            | Operator::TopRows { .. }
             | Operator::Head { .. }
             | Operator::Errors
             | Operator::Late => false,
@@ -232,6 +250,7 @@ fn has_event_time(plan: &Plan, id: NodeId) -> bool {
         Operator::Source { .. }
         | Operator::Aggregate { .. }
         | Operator::Join { .. }
+        | Operator::TopRows { .. }
         | Operator::Sort { .. } => false,
         _ => node.inputs.iter().any(|input| has_event_time(plan, *input)),
     }
@@ -261,7 +280,7 @@ fn ordered_nodes(plan: &Plan) -> Result<Vec<bool>> {
                 *maintain_order || aggregate_plan(plan, id)?.needs_order()
             }
             // A dead letter says where its row stood.
-            Operator::Sort { .. } | Operator::Errors => true,
+            Operator::Sort { .. } | Operator::TopRows { .. } | Operator::Errors => true,
             Operator::Head { .. } => has_event_time(plan, id) || ordered[id],
             Operator::Sink { connector, options, maintain_order } => {
                 *maintain_order

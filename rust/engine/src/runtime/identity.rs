@@ -37,6 +37,9 @@ fn derived(node: &Node, names: &[String]) -> String {
                 .map(|one| format!("{} {} {} {}", one.column, one.every, one.period, one.offset));
             format!("{keys:?} {window:?} {time_key:?}")
         }
+        Operator::TopRows { keys, by, rows, .. } => {
+            format!("{keys:?} {:?} {rows}", by.iter().map(|key| &key.column).collect::<Vec<_>>())
+        }
         Operator::Join { how, left_on, right_on, .. } => format!("{how:?} {left_on:?} {right_on:?}"),
         Operator::Head { offset, rows } => format!("{offset} {rows}"),
         Operator::Sort { by, .. } => format!("{:?}", by.iter().map(|key| &key.column).collect::<Vec<_>>()),
