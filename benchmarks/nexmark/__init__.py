@@ -1,0 +1,1 @@
+"""Nexmark as Polars and as SQL, with checked answers."""
