@@ -24,6 +24,7 @@ def test_public_names_are_these() -> None:
         "scan_kafka",
         "scan_parquet",
         "scan_source",
+        "sql",
         "testing",
         "udf",
     ]

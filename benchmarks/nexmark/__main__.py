@@ -56,7 +56,8 @@ def main() -> int:
     contenders = {OURS: ours(frames), **anchors(frames)}
     print(
         f"{arguments.events:,} events in memory, batches of {BATCH_ROWS:,}, two splits a stream, "
-        f"{THREADS} threads, a checkpoint every {CHECKPOINT_INTERVAL}; M rows/s, median of {arguments.rounds}, peak MiB"
+        f"{THREADS} threads, a checkpoint every {CHECKPOINT_INTERVAL}; M rows/s, "
+        f"median of {arguments.rounds}, peak MiB"
     )
     print(f"{'':5}" + "".join(f"{name:>26}" for name in contenders) + f"{'ratio':>8}{'bar':>6}")
     ratios = [

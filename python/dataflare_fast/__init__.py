@@ -29,6 +29,7 @@ from dataflare_fast.sources.files import scan_parquet
 from dataflare_fast.sources.kafka import scan_kafka
 from dataflare_fast.sources.nexmark import Nexmark, nexmark
 from dataflare_fast.sources.python import ReadableSource, scan_source
+from dataflare_fast.sql import sql
 from dataflare_fast.words.sink import WritableSink
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "scan_kafka",
     "scan_parquet",
     "scan_source",
+    "sql",
     "testing",
     "udf",
 ]
