@@ -16,6 +16,7 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`bounds`] | smallest and largest of a column |
 //! | [`error`] | the six kinds of error, and errors of single rows |
 //! | [`types`] | plan types onto Arrow types |
 //! | [`time`] | event time and the clock |
@@ -30,6 +31,7 @@
 //! | [`runtime`] | plan to tasks, worker loop, drivers, job |
 
 pub mod aggregate;
+pub mod bounds;
 pub mod checkpoint;
 pub mod error;
 pub mod event;

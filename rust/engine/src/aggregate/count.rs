@@ -1,6 +1,7 @@
 //! `len` and `count`: rows, or values that are not null. 64 bits inside; a result that its column cannot hold is an
 //! error that names the cast, never a wrap.
 
+use super::fused::Fold;
 use super::{Accumulator, Cells, Input, Prepared, Slots, Values, View, for_each_counted, words};
 use crate::error::{EngineError, Result};
 use crate::types::arrow_type;
@@ -98,6 +99,10 @@ impl Accumulator for Count {
             }
         }
         Ok(())
+    }
+
+    fn fold<'a>(&self, prepared: &'a Prepared, _range: Range<usize>) -> Option<Fold<'a>> {
+        prepared.counts.is_none().then_some(Fold::Count)
     }
 
     fn partial_types(&self) -> Vec<(&'static str, Arrow)> {

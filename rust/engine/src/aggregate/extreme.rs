@@ -3,6 +3,7 @@
 //! A group starts at the far end of `i64`; a second word tells such a value from none, and is only written for it.
 
 use super::extreme_rows::ExtremeRows;
+use super::fused::Fold;
 use super::words::WordType;
 use super::{Accumulator, Cells, Input, Prepared, Slots, Values, View, for_each_counted, valid};
 use crate::error::Result;
@@ -58,7 +59,7 @@ impl Extreme {
         })
     }
 
-    fn fold<const MAX: bool>(
+    fn take_rows<const MAX: bool>(
         mut cells: Cells<'_>,
         slots: Slots<'_>,
         values: &[i64],
@@ -127,11 +128,19 @@ impl Accumulator for Extreme {
     ) -> Result<()> {
         if let Values::Words(values) = &prepared.values {
             match self.end {
-                End::Min => Self::fold::<false>(cells, slots, values, prepared, range),
-                End::Max => Self::fold::<true>(cells, slots, values, prepared, range),
+                End::Min => Self::take_rows::<false>(cells, slots, values, prepared, range),
+                End::Max => Self::take_rows::<true>(cells, slots, values, prepared, range),
             }
         }
         Ok(())
+    }
+
+    fn fold<'a>(&self, prepared: &'a Prepared, range: Range<usize>) -> Option<Fold<'a>> {
+        let values = prepared.all_words(range)?;
+        Some(match self.end {
+            End::Min => Fold::Min(values),
+            End::Max => Fold::Max(values),
+        })
     }
 
     fn partial_types(&self) -> Vec<(&'static str, Arrow)> {

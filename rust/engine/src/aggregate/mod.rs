@@ -14,6 +14,7 @@ pub mod extreme;
 pub mod extreme_rows;
 pub mod first_last;
 pub mod float_sum;
+pub mod fused;
 pub mod mean;
 pub mod n_unique;
 pub mod rows;
@@ -26,6 +27,7 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::buffer::{BooleanBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType as Arrow, Int64Type, UInt32Type, UInt64Type};
 use dataflare_plan::{Aggregate, AggregateFunction, DataType};
+use fused::Fold;
 use std::fmt::Debug;
 use std::ops::Range;
 
@@ -129,6 +131,16 @@ pub struct Prepared {
     pub order: Option<OrderColumns>,
 }
 
+impl Prepared {
+    /// The words of the rows `range` if all rows count.
+    pub fn all_words(&self, range: Range<usize>) -> Option<&[i64]> {
+        match (&self.values, &self.counts) {
+            (Values::Words(words), None) => words.get(range),
+            _ => None,
+        }
+    }
+}
+
 /// See [`Prepared`].
 #[derive(Debug, Default)]
 pub enum Values {
@@ -165,6 +177,11 @@ pub trait Accumulator: Send + Sync + Debug {
         prepared: &Prepared,
         range: Range<usize>,
     ) -> Result<()>;
+
+    /// What the rows `range` do if they change nothing but cells, by one simple operation each; see [`fused`].
+    fn fold<'a>(&self, _prepared: &'a Prepared, _range: Range<usize>) -> Option<Fold<'a>> {
+        None
+    }
 
     /// Partial columns as [`Accumulator::partial`] makes them: name suffix and type.
     fn partial_types(&self) -> Vec<(&'static str, Arrow)>;

@@ -5,6 +5,7 @@ use super::count::Counter;
 use super::exact_sum::ExactSum;
 use super::extreme_rows::ExtremeRows;
 use super::float_sum::FloatSum;
+use super::fused::Fold;
 use super::{
     Accumulator, Cells, Input, Prepared, Slots, Values, View, extreme::End, for_each_counted, words,
 };
@@ -74,6 +75,10 @@ impl Accumulator for IntegerSum {
             }),
         }
         Ok(())
+    }
+
+    fn fold<'a>(&self, prepared: &'a Prepared, range: Range<usize>) -> Option<Fold<'a>> {
+        prepared.all_words(range).map(Fold::Sum)
     }
 
     fn partial_types(&self) -> Vec<(&'static str, Arrow)> {

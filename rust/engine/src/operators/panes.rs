@@ -4,6 +4,7 @@
 //! Calendar windows, and aggregates whose merge costs their size (`n_unique`), have one pane a window. Without a window
 //! there is one pane; a time key has one a value. Called by the aggregate operators.
 
+use crate::bounds::{bounds, prefix_within};
 use crate::error::Result;
 use crate::time::Timestamp;
 use crate::window::Grid;
@@ -125,18 +126,15 @@ impl Panes {
 
     /// Cuts a batch into runs of rows that belong to the same panes.
     pub fn runs(&self, times: &[i64]) -> Vec<Run> {
-        let Some((min, max)) = bounds(times) else { return Vec::new() };
+        // Only a search for where panes change needs an end.
+        let ends = if let Self::Windows(_) = self { bounds(times) } else { Some((i64::MIN, i64::MAX)) };
+        let Some((min, max)) = ends else { return Vec::new() };
         let mut runs: Vec<Run> = Vec::new();
         let mut row = 0;
         while row < times.len() {
             let panes = self.of_time(times[row]);
             let (low, high) = self.interval(times[row], &panes, min, max);
-            let end = if low <= min && max <= high {
-                times.len()
-            } else {
-                let same = times[row..].iter().take_while(|time| (low..=high).contains(*time)).count();
-                row + same
-            };
+            let end = row + prefix_within(&times[row..], low, high);
             runs.push(Run { panes, rows: row..end });
             row = end;
         }
@@ -192,36 +190,4 @@ fn piece(t: i64, size: i64, offset: i64) -> i64 {
 
 fn gcd(a: i64, b: i64) -> i64 {
     if b == 0 { a } else { gcd(b, a % b) }
-}
-
-/// Smallest and largest.
-pub(super) fn bounds(times: &[i64]) -> Option<(i64, i64)> {
-    #[cfg(target_arch = "x86_64")]
-    if std::arch::is_x86_feature_detected!("avx2") {
-        // SAFETY: the processor has AVX2, which is all that the function asks for.
-        return unsafe { bounds_avx2(times) };
-    }
-    bounds_of(times)
-}
-
-/// `bounds_of`, compiled for AVX2: the oldest x86-64 cannot compare 64-bit lanes.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn bounds_avx2(times: &[i64]) -> Option<(i64, i64)> {
-    bounds_of(times)
-}
-
-#[inline(always)]
-fn bounds_of(times: &[i64]) -> Option<(i64, i64)> {
-    let first = *times.first()?;
-    let (eights, rest) = times.as_chunks::<8>();
-    let (mut low, mut high) = ([first; 8], [first; 8]);
-    for eight in eights {
-        for lane in 0..8 {
-            low[lane] = low[lane].min(eight[lane]);
-            high[lane] = high[lane].max(eight[lane]);
-        }
-    }
-    let min = low.iter().chain(rest).fold(first, |a, b| a.min(*b));
-    Some((min, high.iter().chain(rest).fold(first, |a, b| a.max(*b))))
 }

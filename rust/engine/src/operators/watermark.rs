@@ -8,8 +8,8 @@
 //! Cost: the bounds of each 1 024 rows; a running maximum only where they may hold a late row.
 
 use super::error_policy::ErrorPolicy;
-use super::panes::bounds;
 use super::{Flow, Input, Operator, Output};
+use crate::bounds::bounds;
 use crate::error::{EngineError, Result, RowError, RowErrors};
 use crate::event::{Batch, Order, TIME};
 use crate::operators::project::ticks;
@@ -48,6 +48,7 @@ struct Waiting {
     batch: Batch,
     order: Order,
     times: Int64Array,
+    extents: Vec<(i64, i64)>,
 }
 
 impl Watermark {
@@ -95,9 +96,9 @@ impl Watermark {
     }
 
     fn release(&mut self, waiting: Waiting, before: SplitTime, out: &mut Output) -> Result<()> {
-        let Waiting { batch, order, times } = waiting;
+        let Waiting { batch, order, times, extents } = waiting;
         let lateness = self.sequencer.lateness();
-        let verdict = judge(&times, before, lateness.delay, lateness.ahead);
+        let verdict = judge(&times, &extents, before, lateness.delay, lateness.ahead);
         if lateness.ahead.is_some() {
             self.sequencer.publish(
                 (order.input, order.split),
@@ -146,11 +147,16 @@ impl Operator for Watermark {
             .order
             .ok_or_else(|| EngineError::internal("with_watermark", "a batch without a place in its split"))?;
         let times = ticks(batch.records.column(self.column))?;
+        let extents = extents(&times);
         if self.sequencer.lateness().ahead.is_none() {
-            let maximum = arrow::compute::max(&times).map(Timestamp);
+            let maximum = match times.null_count() {
+                0 => extents.iter().map(|(_, largest)| *largest).max(),
+                _ => arrow::compute::max(&times),
+            };
+            let maximum = maximum.map(Timestamp);
             self.sequencer.publish((order.input, order.split), order.sequence, maximum, self.clock.now());
         }
-        self.waiting.push_back(Waiting { batch, order, times });
+        self.waiting.push_back(Waiting { batch, order, times, extents });
         self.step(out)
     }
 
@@ -202,14 +208,25 @@ struct Verdict {
     maximum: Option<Timestamp>,
 }
 
+/// Smallest and largest time of each chunk; without a meaning where times are null.
+fn extents(times: &Int64Array) -> Vec<(i64, i64)> {
+    times.values().chunks(CHUNK_ROWS).filter_map(bounds).collect()
+}
+
 /// A row is late iff its time < W before it; null time is late.
-fn judge(times: &Int64Array, before: SplitTime, delay: i64, ahead: Option<i64>) -> Verdict {
+fn judge(
+    times: &Int64Array,
+    extents: &[(i64, i64)],
+    before: SplitTime,
+    delay: i64,
+    ahead: Option<i64>,
+) -> Verdict {
     let mut judging = Judging { time: before, maximum: None, fates: Vec::new(), delay, ahead };
     if times.null_count() == 0 && ahead.is_none() {
         let mut done = 0;
-        for chunk in times.values().chunks(CHUNK_ROWS) {
+        for (chunk, extent) in times.values().chunks(CHUNK_ROWS).zip(extents) {
             // Rows of a whole batch are often further apart than the delay, those of a chunk seldom.
-            if !judging.takes_whole(chunk) {
+            if !judging.takes_whole(*extent) {
                 // Chunks before it that were taken whole.
                 judging.fates.resize(done, Fate::OnTime);
                 chunk.iter().for_each(|tick| judging.take(Some(*tick)));
@@ -237,9 +254,8 @@ struct Judging {
 }
 
 impl Judging {
-    /// True if all rows are on time even behind the largest of them.
-    fn takes_whole(&mut self, chunk: &[i64]) -> bool {
-        let Some((least, largest)) = bounds(chunk) else { return true };
+    /// True if all rows of a chunk are on time even behind the largest of them.
+    fn takes_whole(&mut self, (least, largest): (i64, i64)) -> bool {
         let highest = SplitTime { maximum: self.time.maximum.max(Timestamp(largest)), ..self.time };
         if Timestamp(least) < highest.watermark(self.delay) {
             return false;
@@ -287,10 +303,14 @@ fn with_time(batch: Batch, times: &Int64Array) -> Result<Batch> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Fate, judge};
+    use super::{Fate, Verdict, extents};
     use crate::runtime::sequencer::SplitTime;
     use crate::time::Timestamp;
     use arrow::array::Int64Array;
+
+    fn judge(times: &Int64Array, before: SplitTime, delay: i64, ahead: Option<i64>) -> Verdict {
+        super::judge(times, &extents(times), before, delay, ahead)
+    }
 
     const START: SplitTime = SplitTime { maximum: Timestamp::MIN, floor: Timestamp::MIN };
 

@@ -1,6 +1,7 @@
 //! Groups: keys with their accumulators, in one window or pane. A checkpoint reads a shared copy.
 
 use super::keys::{KeyType, Keys, PreparedKeys};
+use crate::aggregate::fused::{Fold, fold_rows};
 use crate::aggregate::words::widened_words;
 use crate::aggregate::{Accumulator, CHUNK_ROWS, Cells, Prepared, Slots, View};
 use crate::error::Result;
@@ -62,7 +63,7 @@ impl Groups {
 
     /// Takes raw rows.
     pub fn update(&mut self, keys: &PreparedKeys, inputs: &[Prepared], rows: Range<usize>) -> Result<()> {
-        self.add(keys, inputs, rows, |accumulator, cells, slots, prepared, chunk| {
+        self.add(keys, inputs, rows, true, |accumulator, cells, slots, prepared, chunk| {
             accumulator.update(cells, slots, prepared, chunk)
         })
     }
@@ -74,7 +75,7 @@ impl Groups {
 
     /// Takes partial rows.
     pub fn merge(&mut self, keys: &PreparedKeys, partials: &[Prepared], rows: Range<usize>) -> Result<()> {
-        self.add(keys, partials, rows, |accumulator, cells, slots, prepared, chunk| {
+        self.add(keys, partials, rows, false, |accumulator, cells, slots, prepared, chunk| {
             accumulator.merge(cells, slots, prepared, chunk)
         })
     }
@@ -84,6 +85,7 @@ impl Groups {
         keys: &PreparedKeys,
         inputs: &[Prepared],
         rows: Range<usize>,
+        raw: bool,
         take: impl Fn(&mut dyn Accumulator, Cells<'_>, Slots<'_>, &Prepared, Range<usize>) -> Result<()>,
     ) -> Result<()> {
         self.rows += rows.len() as u64;
@@ -95,6 +97,10 @@ impl Groups {
             self.keys.slots(keys, chunk.clone(), &mut slots);
             self.grow();
             let chunk_slots = if let PreparedKeys::None = keys { Slots::One } else { Slots::Each(&slots) };
+            if raw && self.fold(inputs, chunk_slots, chunk.clone()) {
+                self.slots = slots;
+                continue;
+            }
             let (stride, mut at) = (self.start.len(), 0);
             for (accumulator, prepared) in self.accumulators.iter_mut().zip(inputs) {
                 let cells = Cells::new(&mut self.cells, stride, at);
@@ -104,6 +110,15 @@ impl Groups {
             self.slots = slots;
         }
         Ok(())
+    }
+
+    /// Takes raw rows in one pass if all aggregates are simple; false: nothing was done.
+    fn fold(&mut self, inputs: &[Prepared], slots: Slots<'_>, chunk: Range<usize>) -> bool {
+        let Slots::Each(slots) = slots else { return false };
+        let accumulators = self.accumulators.iter().zip(inputs);
+        let folds: Option<Vec<Fold<'_>>> =
+            accumulators.map(|(accumulator, prepared)| accumulator.fold(prepared, chunk.clone())).collect();
+        folds.is_some_and(|folds| fold_rows(&folds, &mut self.cells, self.start.len(), slots))
     }
 
     /// Fills the cells of new groups.

@@ -1,13 +1,17 @@
-//! Key to dense slot: open addressing with linear probing, batched hashing, prefetch.
+//! Key to dense slot: open addressing with linear probing, batched hashing, prefetch; for words that lie close together
+//! an array (`direct.rs`).
 //!
 //! Slots are 0, 1, 2, … in order of first appearance, so accumulators are plain columns. Two tables: words (one integer or
 //! time column) and bytes (one string column, rows of any other key). Not here: what a key column looks like (`keys.rs`),
 //! and which worker owns a key (`key_group.rs`, another hash: this one may change between releases).
 
+use super::direct::DirectIndex;
+use crate::bounds::bounds;
+
+pub use super::direct::EMPTY;
+
 /// How many keys ahead the entry of a key is fetched into the cache.
 const AHEAD: usize = 16;
-/// No slot.
-pub const EMPTY: u32 = u32::MAX;
 const SMALLEST: usize = 16;
 
 /// The hash of a word: the two halves of a 128-bit product, folded.
@@ -40,6 +44,13 @@ fn prefetch<T>(entries: &[T], index: usize) {
     let _ = (entries, index);
 }
 
+/// Fetches the entry of a key that comes soon after row `row`.
+fn prefetch_ahead<T>(entries: &[T], hashes: &[u64], row: usize) {
+    if let Some(ahead) = hashes.get(row + AHEAD) {
+        prefetch(entries, *ahead as usize & entries.len().wrapping_sub(1));
+    }
+}
+
 /// Entries for `len` keys more than fit now: at most 5/8 are taken.
 fn grown(entries: usize) -> usize {
     if entries == 0 {
@@ -64,99 +75,60 @@ struct WordEntry {
 /// Slots of words.
 #[derive(Clone, Debug, Default)]
 pub struct WordTable {
-    entries: Vec<WordEntry>,
+    index: Index,
     words: Vec<i64>,
     hashes: Vec<u64>,
+}
+
+#[derive(Clone, Debug)]
+enum Index {
+    Direct(DirectIndex),
+    Hashed(Vec<WordEntry>),
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Self::Direct(DirectIndex::default())
+    }
 }
 
 impl WordTable {
     /// Writes the slot of each word; new words get the next slots.
     pub fn slots(&mut self, words: &[i64], slots: &mut Vec<u32>) {
-        let mut hashes = std::mem::take(&mut self.hashes);
-        hashes.clear();
-        hashes.extend(words.iter().map(|word| hash_word(*word)));
         slots.clear();
-        for (row, (word, hash)) in words.iter().zip(&hashes).enumerate() {
-            if let Some(ahead) = hashes.get(row + AHEAD) {
-                prefetch(&self.entries, *ahead as usize & self.entries.len().wrapping_sub(1));
+        let Some((low, high)) = bounds(words) else { return };
+        if let Index::Direct(index) = &mut self.index {
+            if index.cover(low, high, self.words.len() + words.len()) {
+                return slots_direct(index, &mut self.words, words, slots);
             }
-            slots.push(self.slot(*word, *hash));
+            self.index = Index::Hashed(hashed(index, &self.words));
         }
-        self.hashes = hashes;
+        if let Index::Hashed(entries) = &mut self.index {
+            self.hashes.clear();
+            self.hashes.extend(words.iter().map(|word| hash_word(*word)));
+            slots_hashed(entries, &mut self.words, &self.hashes, words, slots);
+        }
     }
 
     /// Writes the slot of each word, or [`EMPTY`]; adds none.
     pub fn find(&self, words: &[i64], slots: &mut Vec<u32>) {
-        let mask = self.entries.len().wrapping_sub(1);
-        let hashes: Vec<u64> = words.iter().map(|word| hash_word(*word)).collect();
         slots.clear();
-        for (row, (word, hash)) in words.iter().zip(&hashes).enumerate() {
-            if let Some(ahead) = hashes.get(row + AHEAD) {
-                prefetch(&self.entries, *ahead as usize & mask);
-            }
-            let mut place = *hash as usize & mask;
-            let mut found = EMPTY;
-            while let Some(entry) = self.entries.get(place).filter(|entry| entry.slot != EMPTY) {
-                if entry.word == *word {
-                    found = entry.slot;
-                    break;
-                }
-                place = (place + 1) & mask;
-            }
-            slots.push(found);
-        }
-    }
-
-    #[inline]
-    fn slot(&mut self, word: i64, hash: u64) -> u32 {
-        let mask = self.entries.len().wrapping_sub(1);
-        let mut place = hash as usize & mask;
-        while let Some(entry) = self.entries.get(place) {
-            if entry.slot == EMPTY {
-                break;
-            }
-            if entry.word == word {
-                return entry.slot;
-            }
-            place = (place + 1) & mask;
-        }
-        self.insert(word, hash, place)
-    }
-
-    #[cold]
-    fn insert(&mut self, word: i64, hash: u64, mut place: usize) -> u32 {
-        if is_full(self.words.len(), self.entries.len()) {
-            self.grow();
-            let mask = self.entries.len() - 1;
-            place = hash as usize & mask;
-            while self.entries[place].slot != EMPTY {
-                place = (place + 1) & mask;
+        match &self.index {
+            Index::Direct(index) => slots.extend(words.iter().map(|word| index.slot(*word).unwrap_or(EMPTY))),
+            Index::Hashed(entries) => {
+                let hashes: Vec<u64> = words.iter().map(|word| hash_word(*word)).collect();
+                slots.extend(words.iter().zip(&hashes).enumerate().map(|(row, (word, hash))| {
+                    prefetch_ahead(entries, &hashes, row);
+                    entries.get(find(entries, *word, *hash)).map_or(EMPTY, |entry| entry.slot)
+                }));
             }
         }
-        let slot = self.words.len() as u32;
-        self.entries[place] = WordEntry { word, slot };
-        self.words.push(word);
-        slot
     }
 
     /// A slot for no word (a null key).
     pub fn reserve_slot(&mut self) -> u32 {
         self.words.push(0);
         self.words.len() as u32 - 1
-    }
-
-    fn grow(&mut self) {
-        let old = std::mem::take(&mut self.entries);
-        let len = grown(old.len());
-        let mask = len - 1;
-        self.entries = vec![WordEntry { word: 0, slot: EMPTY }; len];
-        for entry in old.into_iter().filter(|entry| entry.slot != EMPTY) {
-            let mut place = hash_word(entry.word) as usize & mask;
-            while self.entries[place].slot != EMPTY {
-                place = (place + 1) & mask;
-            }
-            self.entries[place] = entry;
-        }
     }
 
     /// The words by slot.
@@ -166,10 +138,90 @@ impl WordTable {
 
     /// Bytes held.
     pub fn memory(&self) -> usize {
-        self.entries.capacity() * size_of::<WordEntry>()
-            + self.words.capacity() * 8
-            + self.hashes.capacity() * 8
+        let index = match &self.index {
+            Index::Direct(index) => index.memory(),
+            Index::Hashed(entries) => entries.capacity() * size_of::<WordEntry>(),
+        };
+        index + self.words.capacity() * 8 + self.hashes.capacity() * 8
     }
+}
+
+fn slots_direct(index: &mut DirectIndex, known: &mut Vec<i64>, words: &[i64], slots: &mut Vec<u32>) {
+    let base = index.base();
+    let places = index.slots_mut();
+    slots.extend(words.iter().map(|word| {
+        let slot = &mut places[word.wrapping_sub(base) as usize];
+        if *slot == EMPTY {
+            *slot = known.len() as u32;
+            known.push(*word);
+        }
+        *slot
+    }));
+}
+
+fn slots_hashed(
+    entries: &mut Vec<WordEntry>,
+    known: &mut Vec<i64>,
+    hashes: &[u64],
+    words: &[i64],
+    slots: &mut Vec<u32>,
+) {
+    slots.extend(words.iter().zip(hashes).enumerate().map(|(row, (word, hash))| {
+        prefetch_ahead(entries, hashes, row);
+        let place = find(entries, *word, *hash);
+        match entries.get(place) {
+            Some(entry) if entry.slot != EMPTY => entry.slot,
+            _ => insert(entries, known, *word, *hash),
+        }
+    }));
+}
+
+/// The place of a word, or the empty one where it belongs.
+#[inline]
+fn find(entries: &[WordEntry], word: i64, hash: u64) -> usize {
+    let mask = entries.len().wrapping_sub(1);
+    let mut place = hash as usize & mask;
+    while let Some(entry) = entries.get(place) {
+        if entry.slot == EMPTY || entry.word == word {
+            break;
+        }
+        place = (place + 1) & mask;
+    }
+    place
+}
+
+#[cold]
+fn insert(entries: &mut Vec<WordEntry>, known: &mut Vec<i64>, word: i64, hash: u64) -> u32 {
+    if is_full(known.len(), entries.len()) {
+        let old = std::mem::take(entries);
+        *entries = vec![WordEntry { word: 0, slot: EMPTY }; grown(old.len())];
+        for entry in old.into_iter().filter(|entry| entry.slot != EMPTY) {
+            let place = find(entries, entry.word, hash_word(entry.word));
+            entries[place] = entry;
+        }
+    }
+    let slot = known.len() as u32;
+    let place = find(entries, word, hash);
+    entries[place] = WordEntry { word, slot };
+    known.push(word);
+    slot
+}
+
+/// The same slots in a hash table.
+fn hashed(index: &DirectIndex, words: &[i64]) -> Vec<WordEntry> {
+    let mut len = SMALLEST;
+    while is_full(words.len(), len) {
+        len = grown(len);
+    }
+    let mut entries = vec![WordEntry { word: 0, slot: EMPTY }; len];
+    for word in words {
+        // A slot that was reserved for no word has none here.
+        if let Some(slot) = index.slot(*word) {
+            let place = find(&entries, *word, hash_word(*word));
+            entries[place] = WordEntry { word: *word, slot };
+        }
+    }
+    entries
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -197,9 +249,7 @@ impl BytesTable {
         hashes.extend((0..rows).map(|row| hash_bytes(key(row))));
         slots.clear();
         for (row, hash) in hashes.iter().enumerate() {
-            if let Some(ahead) = hashes.get(row + AHEAD) {
-                prefetch(&self.entries, *ahead as usize & self.entries.len().wrapping_sub(1));
-            }
+            prefetch_ahead(&self.entries, &hashes, row);
             slots.push(self.slot_of(key(row), *hash));
         }
         self.hashes = hashes;
@@ -320,6 +370,18 @@ mod tests {
         }
         table.slots(&words, &mut slots);
         assert!(slots.iter().enumerate().all(|(row, slot)| row == *slot as usize));
+    }
+
+    #[test]
+    fn slots_stay_the_same_when_words_turn_out_to_lie_far_apart() {
+        let mut table = WordTable::default();
+        let mut slots = Vec::new();
+        table.slots(&[10, 11, 12], &mut slots);
+        assert_eq!(table.reserve_slot(), 3);
+        table.slots(&[i64::MAX, 12, 0, 10], &mut slots);
+        assert_eq!(slots, [4, 2, 5, 0]);
+        table.find(&[11, 0, 7, i64::MAX], &mut slots);
+        assert_eq!(slots, [1, 5, EMPTY, 4]);
     }
 
     #[test]
