@@ -50,8 +50,8 @@ _HAVING: Final = "\x01having"
 def sql(query: str, **frames: pl.LazyFrame | pl.DataFrame) -> pl.LazyFrame:
     """Reads a SQL query over streams and tables as a LazyFrame.
 
-    Everything that Polars' SQL has works as there. In addition a FROM may hold a window function, whose select
-    groups by `window_start` (and `window_end`):
+    Everything that Polars' SQL has works as there. In addition a FROM may hold a window function, whose
+    select groups by `window_start` (and `window_end`):
 
     | function | windows |
     |---|---|

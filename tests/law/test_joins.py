@@ -107,6 +107,36 @@ def _of_kind(
 JOINS |= {f"{name}, {how}": _of_kind(form, how) for name, form in EQUAL_KEYS.items() for how in HOWS}
 
 
+ASOF: dict[str, Join] = {
+    "backward": lambda a, b: watermarked(a).join_asof(watermarked(b), on="ts", by="k"),
+    "forward": lambda a, b: watermarked(a).join_asof(watermarked(b), on="ts", by="k", strategy="forward"),
+    "nearest": lambda a, b: watermarked(a).join_asof(watermarked(b), on="ts", by="k", strategy="nearest"),
+    "nearest with a tolerance": lambda a, b: watermarked(a).join_asof(
+        watermarked(b), on="ts", by="k", strategy="nearest", tolerance="5m"
+    ),
+    "backward with a tolerance": lambda a, b: watermarked(a).join_asof(
+        watermarked(b), on="ts", tolerance="20s"
+    ),
+    "forward with a tolerance": lambda a, b: watermarked(a).join_asof(
+        watermarked(b), on="ts", by="k", strategy="forward", tolerance="10m"
+    ),
+    "two keys": lambda a, b: watermarked(a).join_asof(
+        watermarked(b), on="ts", by_left=["k", "f"], by_right=["k", "g"]
+    ),
+    "other name": lambda a, b: watermarked(a).join_asof(
+        b.rename({"ts": "at"}).stream.with_watermark("at", delay="10m"), left_on="ts", right_on="at", by="k"
+    ),
+    "windows above": lambda a, b: (
+        watermarked(a)
+        .join_asof(watermarked(b), on="ts", by="k")
+        .sort("ts")
+        .group_by_dynamic("ts", every="10m", group_by="k")
+        .agg(pl.len(), pl.col("w").sum())
+    ),
+    "sorted frames without a watermark": lambda a, b: a.sort("n").join_asof(b.sort("n", "w"), on="n", by="k"),
+}
+
+
 def inputs(seed: int) -> tuple[pl.LazyFrame, pl.LazyFrame]:
     return source(seed), source(seed + 1).select("ts", "k", "n", g="f", w="v")
 
@@ -131,6 +161,44 @@ def test_join_keeps_the_law_under_any_schedule(query: Join) -> None:
 def test_join_keeps_the_law_under_many_schedules(query: Join) -> None:
     for seed in range(10, 14):
         dff.testing.check(query(*inputs(seed)), seeds=range(2_000, 2_050))
+
+
+@pytest.mark.filterwarnings("ignore:Sortedness of columns:UserWarning")
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("query", ASOF.values(), ids=ASOF)
+def test_rows_of_join_asof_are_those_of_polars(query: Join, workers: int) -> None:
+    for seed in (5, 15):
+        lf = query(*inputs(seed))
+        expected = lf.collect(engine="in-memory")
+        found = lf.collect(engine=dff.Engine(parallelism=workers))
+        assert_frame_equal(found, expected, check_row_order=False, check_exact=True)
+
+
+@pytest.mark.filterwarnings("ignore:Sortedness of columns:UserWarning")
+@pytest.mark.parametrize("query", ASOF.values(), ids=ASOF)
+def test_join_asof_keeps_the_law_under_any_schedule(query: Join) -> None:
+    dff.testing.check(query(*inputs(7)), seeds=12)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Sortedness of columns:UserWarning")
+@pytest.mark.parametrize("query", ASOF.values(), ids=ASOF)
+def test_join_asof_keeps_the_law_under_many_schedules(query: Join) -> None:
+    for seed in range(20, 24):
+        dff.testing.check(query(*inputs(seed)), seeds=range(4_000, 4_050))
+
+
+def test_join_asof_of_endless_inputs_needs_event_time_and_an_end_of_waiting() -> None:
+    bids, auctions = endless()
+    joined = bids.join_asof(auctions, on="ts", by_left="auction", by_right="id")
+    text = dff.explain(joined)
+    assert "join_asof the last at or before ts in ts by auction" in text
+    assert "when the other input's watermark has passed its bound" in text
+    forward = bids.join_asof(auctions, on="ts", by_left="auction", by_right="id", strategy="forward")
+    with pytest.raises(UnsupportedQuery, match="without a tolerance"):
+        dff.explain(forward)
+    with pytest.raises(UnsupportedQuery, match=r"with_watermark\('ts', delay=...\) on the right input"):
+        dff.explain(bids.join_asof(dff.nexmark().auction, on="ts", by_left="auction", by_right="id"))
 
 
 def endless() -> tuple[pl.LazyFrame, pl.LazyFrame]:

@@ -12,6 +12,7 @@ from typing import Final, Literal, TypeAlias
 
 import polars as pl
 
+from dataflare_fast.planner.asof import join_asof
 from dataflare_fast.planner.building import Building, EmitRequest, columns_of
 from dataflare_fast.planner.event_time import sources_of
 from dataflare_fast.planner.frames import Frame
@@ -57,11 +58,6 @@ __all__ = ["NodePlanner"]
 
 # Nodes that no release runs yet: what users call them, why, and what works instead.
 _REFUSED: Final[Mapping[str, tuple[str, str, str]]] = {
-    "join_asof": (
-        "join_asof",
-        "as-of joins arrive in a later release",
-        "an inner join on the key, and last() per row of the left",
-    ),
     "HConcat": (
         "concat(how='horizontal')",
         "rows that stand side by side by chance have no meaning in a stream",
@@ -338,9 +334,9 @@ class NodePlanner:
         return building.project(above, [exprs[name] for name in found.schema], found.schema)
 
     def _join(self, ir: JoinIR, last: bool) -> Frame:
-        if ir.asof is not None:
-            return self._refused(ir, "join_asof", "")
         left, right = (self.frame(one) for one in ir.inputs)
+        if ir.asof is not None:
+            return join_asof(self._building, left, right, ir, ir.asof, last=last)
         return join(self._building, left, right, ir, last=last)
 
     def _union(self, ir: UnionIR, last: bool) -> Frame:

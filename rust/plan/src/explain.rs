@@ -7,7 +7,7 @@
 use crate::duration::Duration;
 use crate::expression::{Aggregate, Expr, NamedExpr};
 use crate::kinds::{Exchange, StateEnds};
-use crate::node::{Closed, EmitMode, FrameKind, Node, NodeId, Operator, Plan, SortKey, Window};
+use crate::node::{AsofStrategy, Closed, EmitMode, FrameKind, Node, NodeId, Operator, Plan, SortKey, Window};
 use crate::schema::DataType;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -83,6 +83,7 @@ impl Drawing<'_> {
                 notes.push(emission(emit.mode, emit.every_ns, self.plan.frame_kind(id)));
                 notes.push(state(self.plan.state_ends(id)).to_owned());
             }
+            Operator::JoinAsof { .. } => notes.push(state(self.plan.state_ends(id)).to_owned()),
             Operator::Join { .. } => notes.push(match self.plan.state_ends(id) {
                 StateEnds::Never => "state never ends: all rows of both inputs, for ever".to_owned(),
                 ends => state(ends).to_owned(),
@@ -148,6 +149,15 @@ fn details(node: &Node) -> String {
             let on = if left_on.is_empty() { String::new() } else { format!(" on {}", list(on)) };
             let bound = if bound.is_some() { ", bounded in event time" } else { "" };
             format!(" {}{on}{bound}", how.name())
+        }
+        Operator::JoinAsof { left_on, right_on, left_by, strategy, .. } => {
+            let by = if left_by.is_empty() { String::new() } else { format!(" by {}", keys(left_by)) };
+            let strategy = match strategy {
+                AsofStrategy::Backward => "the last at or before",
+                AsofStrategy::Forward => "the first at or after",
+                AsofStrategy::Nearest => "the nearest to",
+            };
+            format!(" {strategy} {left_on} in {right_on}{by}")
         }
         Operator::Native { text, .. } => format!(" {text}"),
         Operator::Sink { connector, options, .. } => format!(" {connector}{}", place(options)),

@@ -2,7 +2,7 @@
 //!
 //! Used by [`crate::explain`] and by the engine, which must agree on it. Not here: text.
 
-use crate::node::{EmitMode, FrameKind, NodeId, Operator, Plan};
+use crate::node::{AsofStrategy, EmitMode, FrameKind, NodeId, Operator, Plan};
 
 /// How rows are spread over workers in front of an operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +73,10 @@ impl Plan {
             Some(Operator::Join { left_on, right_on, .. }) if !left_on.is_empty() => {
                 Exchange::JoinKeys(left_on.clone(), right_on.clone())
             }
-            Some(Operator::Join { .. }) => Exchange::Single,
+            Some(Operator::JoinAsof { left_by, right_by, .. }) if !left_by.is_empty() => {
+                Exchange::JoinKeys(left_by.clone(), right_by.clone())
+            }
+            Some(Operator::Join { .. } | Operator::JoinAsof { .. }) => Exchange::Single,
             Some(Operator::Sink { maintain_order: true, .. }) => Exchange::Single,
             _ => Exchange::None,
         }
@@ -93,6 +96,14 @@ impl Plan {
                 _ if self.is_bounded(id) => StateEnds::Input,
                 _ => StateEnds::Never,
             },
+            Operator::JoinAsof { strategy, tolerance, .. } => {
+                let waits = *strategy == AsofStrategy::Backward || tolerance.is_some();
+                match timed {
+                    true if waits => StateEnds::OtherWatermark,
+                    _ if self.is_bounded(id) => StateEnds::Input,
+                    _ => StateEnds::Never,
+                }
+            }
             Operator::TopRows { time_key, .. } => match time_key {
                 Some(_) if timed => StateEnds::TimeKey,
                 _ if self.is_bounded(id) => StateEnds::Input,

@@ -26,8 +26,8 @@ pub use explain::explain;
 pub use expression::{Aggregate, AggregateFunction, BinaryOperator, Expr, NamedExpr};
 pub use kinds::{Exchange, StateEnds};
 pub use node::{
-    Closed, Emit, EmitMode, FrameKind, JoinBound, JoinColumn, JoinHow, JoinSide, Label, Node, NodeId,
-    Operator, Plan, SortKey, StartBy, Window,
+    AsofStrategy, Closed, Emit, EmitMode, FrameKind, JoinBound, JoinColumn, JoinHow, JoinSide, Label, Node,
+    NodeId, Operator, Plan, SortKey, StartBy, Window,
 };
 pub use schema::{DataType, Field, Schema, TimeUnit};
 pub use validate::PlanError;

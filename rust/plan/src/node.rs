@@ -150,6 +150,21 @@ pub enum Operator {
         #[serde(default)]
         broadcast: bool,
     },
+    /// `join_asof`: each left row with the right row that is nearest in time, per key.
+    JoinAsof {
+        /// Time columns of the same type.
+        left_on: String,
+        right_on: String,
+        left_by: Vec<String>,
+        right_by: Vec<String>,
+        strategy: AsofStrategy,
+        /// How far apart they may be, in ticks.
+        #[serde(default)]
+        tolerance: Option<i64>,
+        /// Rows of equal times may meet.
+        exact: bool,
+        columns: Vec<JoinColumn>,
+    },
     /// A user's native function, called per Arrow batch without the GIL. `function` indexes the job's Python objects.
     Native { function: usize, text: String },
     /// Rows to outside.
@@ -282,6 +297,15 @@ impl JoinHow {
     }
 }
 
+/// Which right row a left row of `join_asof` takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AsofStrategy {
+    Backward,
+    Forward,
+    Nearest,
+}
+
 /// One input of a join.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -324,6 +348,7 @@ impl Operator {
             Self::Aggregate { .. } => "aggregate",
             Self::TopRows { .. } => "top_rows",
             Self::Join { .. } => "join",
+            Self::JoinAsof { .. } => "join_asof",
             Self::Native { .. } => "native",
             Self::Sink { .. } => "sink",
         }
@@ -338,6 +363,7 @@ impl Operator {
                 | Self::Sort { .. }
                 | Self::TopRows { .. }
                 | Self::Join { .. }
+                | Self::JoinAsof { .. }
                 | Self::Sink { .. }
         )
     }

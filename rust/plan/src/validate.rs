@@ -62,7 +62,7 @@ impl Plan {
         let arity_fits = match node.operator {
             Operator::Source { .. } => node.inputs.is_empty(),
             Operator::Union => !node.inputs.is_empty(),
-            Operator::Join { .. } => node.inputs.len() == 2,
+            Operator::Join { .. } | Operator::JoinAsof { .. } => node.inputs.len() == 2,
             _ => node.inputs.len() == 1,
         };
         if !arity_fits {
@@ -75,6 +75,10 @@ impl Plan {
         }
         if let Operator::Join { left_on, right_on, columns, .. } = &node.operator {
             return self.check_join(node, left_on, right_on, columns);
+        }
+        if let Operator::JoinAsof { left_on, right_on, left_by, right_by, columns, .. } = &node.operator {
+            let with = |by: &[String], on: &String| by.iter().chain([on]).cloned().collect::<Vec<_>>();
+            return self.check_join(node, &with(left_by, left_on), &with(right_by, right_on), columns);
         }
         let needs = self.columns_read(node);
         for column in needs {

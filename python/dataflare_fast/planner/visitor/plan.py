@@ -201,10 +201,10 @@ class DistinctIR(PlanIR):
 
 @dataclass(frozen=True, slots=True)
 class AsofIR:
-    """What `join_asof` adds to a join."""
+    """What `join_asof` adds to a join; `tolerance` in ticks of the time columns."""
 
     strategy: str
-    tolerance: Any
+    tolerance: int | None
     left_by: tuple[str, ...]
     right_by: tuple[str, ...]
     allow_exact_matches: bool
@@ -497,14 +497,8 @@ class _Reader:
         predicate = None if node.predicate is None else self._named(node.predicate)
         asof = None
         if kind == "AsOf":
-            strategy, tolerance, tolerance_text, left_by, right_by, allow_equal, _checked = rest
-            asof = AsofIR(
-                strategy,
-                tolerance if tolerance_text is None else tolerance_text,
-                tuple(left_by or ()),
-                tuple(right_by or ()),
-                allow_equal,
-            )
+            strategy, tolerance, _text, left_by, right_by, allow_exact, _checked = rest
+            asof = AsofIR(strategy, tolerance, tuple(left_by or ()), tuple(right_by or ()), allow_exact)
         return JoinIR(
             schema,
             inputs,

@@ -10,6 +10,7 @@ pub mod filter;
 pub mod final_aggregate;
 pub mod head;
 pub mod join;
+pub mod join_asof;
 pub mod logical_order;
 pub mod native;
 pub mod pane_state;

@@ -21,6 +21,7 @@ use crate::operators::error_policy::{ErrorPolicy, OnError};
 use crate::operators::filter::Filter;
 use crate::operators::head::Head;
 use crate::operators::join::{Join, JoinType};
+use crate::operators::join_asof::{AsofType, JoinAsof};
 use crate::operators::native::{Native, NativeFunction};
 use crate::operators::project::{Project, TimeMapping};
 use crate::operators::resequence::Resequence;
@@ -39,7 +40,7 @@ use crate::types::{arrow_schema, column_index};
 use arrow::array::BooleanArray;
 use arrow::compute::filter_record_batch;
 use crossbeam_channel::unbounded;
-use dataflare_plan::{DataType, Expr, NamedExpr, NodeId, Operator, Schema};
+use dataflare_plan::{DataType, Expr, NamedExpr, Node, NodeId, Operator, Schema};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -447,11 +448,12 @@ impl Assembly<'_> {
                 Box::new(TopRows::new(Arc::new(TopType::new(node, self.input_schema(task.node))?)))
             }
             (TaskKind::Join, Operator::Join { .. }) => {
-                let input = |side: usize| {
-                    node.inputs.get(side).and_then(|input| self.blueprint.plan.nodes.get(*input))
-                };
-                let (Some(left), Some(right)) = (input(0), input(1)) else { return Err(missing()) };
+                let [left, right] = self.join_inputs(node).ok_or_else(missing)?;
                 Box::new(Join::new(Arc::new(JoinType::new(node, left, right)?), worker))
+            }
+            (TaskKind::JoinAsof, Operator::JoinAsof { .. }) => {
+                let [left, right] = self.join_inputs(node).ok_or_else(missing)?;
+                Box::new(JoinAsof::new(Arc::new(AsofType::new(node, left, right)?)))
             }
             (TaskKind::TimeOrder, _) => Box::new(Sort::new(SortKeys::new(&[], &node.schema)?, None)),
             (TaskKind::Resequence, _) => Box::new(Resequence::default()),
@@ -477,6 +479,12 @@ impl Assembly<'_> {
             }
         }
         Ok(Body::Operator(instance))
+    }
+
+    fn join_inputs(&self, node: &Node) -> Option<[&Node; 2]> {
+        let [left, right] = node.inputs.as_slice() else { return None };
+        let nodes = &self.blueprint.plan.nodes;
+        Some([nodes.get(*left)?, nodes.get(*right)?])
     }
 
     fn program(&self, node: NodeId, exprs: &[NamedExpr]) -> Result<Program> {

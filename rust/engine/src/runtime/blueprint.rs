@@ -26,6 +26,7 @@ pub enum TaskKind {
     Head,
     Sort,
     Join,
+    JoinAsof,
     TopRows,
     /// Puts rows into event-time order at the end of a bounded input.
     TimeOrder,
@@ -133,26 +134,15 @@ impl Blueprint {
                 self.push(TaskKind::TopRows, id, vec![(below.task, below.port, route)])
             }
             Operator::Join { left_on, right_on, broadcast, .. } => {
-                let [left, right] = from.as_slice() else {
-                    return Err(EngineError::internal("the plan", "a join without two inputs"));
+                let routes = match broadcast {
+                    true => [Route::Forward, Route::Broadcast],
+                    false => self.join_routes(&node.inputs, left_on, right_on)?,
                 };
-                let routes = match (left_on.is_empty(), broadcast) {
-                    (_, true) => [Route::Forward, Route::Broadcast],
-                    (true, false) => [Route::Single, Route::Single],
-                    (false, false) => {
-                        let keys = |input: NodeId, on: &[String]| {
-                            let schema = arrow_schema(&self.plan.nodes[input].schema);
-                            on.iter().map(|key| column_index(&schema, key)).collect::<Result<Vec<_>>>()
-                        };
-                        [
-                            Route::Hash(keys(node.inputs[0], left_on)?),
-                            Route::Hash(keys(node.inputs[1], right_on)?),
-                        ]
-                    }
-                };
-                let [one, other] = routes;
-                let inputs = vec![(left.task, left.port, one), (right.task, right.port, other)];
-                self.push(TaskKind::Join, id, inputs)
+                self.push(TaskKind::Join, id, pair(&from, routes)?)
+            }
+            Operator::JoinAsof { left_by, right_by, .. } => {
+                let routes = self.join_routes(&node.inputs, left_by, right_by)?;
+                self.push(TaskKind::JoinAsof, id, pair(&from, routes)?)
             }
             Operator::Head { .. } => self.push(TaskKind::Head, id, vec![single(first()?)]),
             Operator::Sort { .. } => self.push(TaskKind::Sort, id, vec![single(first()?)]),
@@ -190,6 +180,7 @@ impl Blueprint {
             | TaskKind::Head
             | TaskKind::Sort
             | TaskKind::Join
+            | TaskKind::JoinAsof
             | TaskKind::TopRows
             | TaskKind::Sink => Some(own),
             _ => None,
@@ -201,6 +192,20 @@ impl Blueprint {
         };
         self.tasks.push(Task { kind, node, inputs, identity, place });
         self.tasks.len() - 1
+    }
+
+    /// Both inputs of a join by key, or all rows to one worker without one.
+    fn join_routes(&self, inputs: &[NodeId], left: &[String], right: &[String]) -> Result<[Route; 2]> {
+        if left.is_empty() {
+            return Ok([Route::Single, Route::Single]);
+        }
+        let route = |input: Option<&NodeId>, keys: &[String]| {
+            let node = input.and_then(|input| self.plan.nodes.get(*input));
+            let schema = arrow_schema(node.map_or(&Vec::new(), |node| &node.schema));
+            let keys = keys.iter().map(|key| column_index(&schema, key)).collect::<Result<Vec<_>>>();
+            Ok::<_, EngineError>(Route::Hash(keys?))
+        };
+        Ok([route(inputs.first(), left)?, route(inputs.get(1), right)?])
     }
 
     /// The two halves of an aggregate node.
@@ -219,6 +224,7 @@ impl Blueprint {
             Operator::Aggregate { .. }
             | Operator::Sort { .. }
             | Operator::Join { .. }
+            | Operator::JoinAsof { .. }
             | Operator::TopRows { .. }
             | Operator::Head { .. }
             | Operator::Errors
@@ -242,6 +248,15 @@ impl Blueprint {
     }
 }
 
+/// The inputs of a join.
+fn pair(from: &[Leaving], routes: [Route; 2]) -> Result<Vec<(usize, usize, Route)>> {
+    let [left, right] = from else {
+        return Err(EngineError::internal("the plan", "a join without two inputs"));
+    };
+    let [one, other] = routes;
+    Ok(vec![(left.task, left.port, one), (right.task, right.port, other)])
+}
+
 /// True if a watermark stands below in the row-wise part.
 fn has_event_time(plan: &Plan, id: NodeId) -> bool {
     let node = &plan.nodes[id];
@@ -250,6 +265,7 @@ fn has_event_time(plan: &Plan, id: NodeId) -> bool {
         Operator::Source { .. }
         | Operator::Aggregate { .. }
         | Operator::Join { .. }
+        | Operator::JoinAsof { .. }
         | Operator::TopRows { .. }
         | Operator::Sort { .. } => false,
         _ => node.inputs.iter().any(|input| has_event_time(plan, *input)),
@@ -280,7 +296,10 @@ fn ordered_nodes(plan: &Plan) -> Result<Vec<bool>> {
                 *maintain_order || aggregate_plan(plan, id)?.needs_order()
             }
             // A dead letter says where its row stood.
-            Operator::Sort { .. } | Operator::TopRows { .. } | Operator::Errors => true,
+            Operator::Sort { .. }
+            | Operator::TopRows { .. }
+            | Operator::JoinAsof { .. }
+            | Operator::Errors => true,
             Operator::Head { .. } => has_event_time(plan, id) || ordered[id],
             Operator::Sink { connector, options, maintain_order } => {
                 *maintain_order

@@ -40,6 +40,9 @@ fn derived(node: &Node, names: &[String]) -> String {
         Operator::TopRows { keys, by, rows, .. } => {
             format!("{keys:?} {:?} {rows}", by.iter().map(|key| &key.column).collect::<Vec<_>>())
         }
+        Operator::JoinAsof { left_on, right_on, left_by, right_by, strategy, .. } => {
+            format!("{strategy:?} {left_on} {right_on} {left_by:?} {right_by:?}")
+        }
         Operator::Join { how, left_on, right_on, .. } => format!("{how:?} {left_on:?} {right_on:?}"),
         Operator::Head { offset, rows } => format!("{offset} {rows}"),
         Operator::Sort { by, .. } => format!("{:?}", by.iter().map(|key| &key.column).collect::<Vec<_>>()),
