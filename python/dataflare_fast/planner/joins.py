@@ -25,6 +25,7 @@ from dataflare_fast.planner.visitor.expressions import (
     LiteralNode,
 )
 from dataflare_fast.planner.visitor.plan import JoinIR, Named
+from dataflare_fast.sources.batches import Batches
 
 __all__ = ["join"]
 
@@ -34,6 +35,9 @@ _LONELY: Final[Mapping[str, frozenset[str]]] = {
     "right": frozenset({"right"}),
     "full": frozenset({"left", "right"}),
 }
+_KEEP_LEFT_IN_PLACE: Final = frozenset({"inner", "left", "semi", "anti"})
+# A frame in memory of no more rows is held by every worker.
+_TABLE_ROWS: Final = 1_000_000
 _FLIPPED: Final = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le", "eq": "eq"}
 _SWAPPED: Final = {"inner": "inner", "left": "right", "right": "left", "full": "full"}
 
@@ -114,7 +118,7 @@ def join(building: Building, left: Frame, right: Frame, ir: JoinIR, *, last: boo
         "columns": [_written(one, swapped) for one in columns],
         "bound": None if bound == _Bound() else {"lower": bound.lower, "upper": bound.upper},
         "time_side": side,
-        "broadcast": left.endless and not right.endless and how in ("inner", "left", "semi", "anti"),
+        "broadcast": how in _KEEP_LEFT_IN_PLACE and _is_table(building, left, right),
     }
     inputs = building.distinct([left, right])
     node = building.graph.add(
@@ -133,6 +137,23 @@ def join(building: Building, left: Frame, right: Frame, ir: JoinIR, *, last: boo
     for predicate in _predicates(ir, columns):
         frame = building.filter(frame, predicate)
     return frame if ir.slice is None else building.head(frame, *ir.slice, any_rows=last)
+
+
+def _is_table(building: Building, left: Frame, right: Frame) -> bool:
+    """True if every worker should hold the right input, so that rows of the left stay where they are."""
+    if right.endless:
+        return False
+    nodes, number = building.graph.nodes, right.node
+    while nodes[number]["operator"] in ("project", "filter"):
+        number = nodes[number]["inputs"][0]
+    source = nodes[number]
+    if source["operator"] == "source" and source["connector"] == "batches":
+        held = building.graph.objects[source["options"]["object"]]
+        # A frame is a table, several splits are a stream.
+        is_frame = isinstance(held, Batches) and held.single_split
+        rows = sum(frame.height for split in held.splits for frame in split) if is_frame else _TABLE_ROWS + 1
+        return left.endless or rows <= _TABLE_ROWS
+    return left.endless
 
 
 def _refuse_inputs(building: Building, left: Frame, right: Frame, ir: JoinIR, part: str) -> None:

@@ -54,7 +54,7 @@ class Leaf(ABC):
 
     def frame(self) -> pl.LazyFrame:
         """The frame that users build on."""
-        # A mapping: of a function, Polars asks whether it is one of pyarrow's schemas, and imports 30 MB to ask.
+        # A mapping: of a function Polars asks whether it is a schema of pyarrow, and imports 30 MB for it.
         return register_io_source(
             self, schema=self.schema, is_pure=True, explain_name=f"dataflare {self.title}"
         )
