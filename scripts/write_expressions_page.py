@@ -17,6 +17,7 @@ from dataflare_fast.planner.classes import (
     COUNTED,
     HIDDEN,
     ORDERED,
+    RUNNING_OF_THE_ENGINE,
     FunctionClass,
 )
 
@@ -32,7 +33,7 @@ refused. A refusal names the part, the reason and what to write instead, and one
 * Names in **bold** are computed by the engine's own kernels, without Python. An expression that holds any
   other row-wise function is evaluated by Polars, once per batch, as a whole; `dff.explain` marks it
   `[polars]`. Binary operators, casts and `when` have kernels for numbers, booleans, times and text.
-  Aggregates in bold are computed; the others arrive in a later release.
+  Aggregates and running functions in bold are computed; the others arrive in a later release.
 * † Polars does not show the function to an engine: refused; `.stream.apply` arrives in a later release.
 * ⇅ The answer depends on the order of rows: event time, then input, split and position.
 
@@ -47,17 +48,21 @@ aggregate (`a.filter(p).sum()`, `a.drop_nulls().first()`) `filter`, `drop_nulls`
     FunctionClass.AGGREGATE: """\
 One answer of all rows of a group: in `agg(...)`, or in a `select` of aggregates only. Refused beside rows
 (`a - a.mean()`), because a stream has no last row.""",
-    FunctionClass.RUNNING: "The answer of a row needs earlier rows: refused so far.",
+    FunctionClass.RUNNING: """\
+The answer of a row needs earlier rows, of the frame or of its key with `over(key, order_by=time)`: see
+`docs/running.md`. Those not in bold are refused so far.""",
     FunctionClass.WHOLE_COLUMN: "The answer of a row needs later rows: refused; aggregate per window first.",
     FunctionClass.NONDETERMINISTIC: """\
 Polars itself answers differently by run, thread, engine or process: refused.""",
     FunctionClass.USER_FUNCTION: """\
 Python code that the planner cannot see: refused; `.stream.map_native` takes compiled code.""",
-    FunctionClass.BY_INNER: "A context for another expression: refused so far.",
+    FunctionClass.BY_INNER: "A context for another expression: see `docs/running.md`.",
     FunctionClass.PLAN_TIME: "Gone, or a constant, before the first row moves.",
 }
 
-_COMPUTED: Final = frozenset(compiled_functions()) | AGGREGATES_OF_THE_ENGINE | COUNTED
+_COMPUTED: Final = (
+    frozenset(compiled_functions()) | AGGREGATES_OF_THE_ENGINE | COUNTED | RUNNING_OF_THE_ENGINE
+)
 _SPACES: Final = ("str", "dt", "list", "arr", "struct", "bin", "cat", "map", "ext", "name")
 
 

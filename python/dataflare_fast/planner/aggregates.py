@@ -29,7 +29,7 @@ from dataflare_fast.planner.visitor.expressions import (
 )
 from dataflare_fast.planner.wording import describe
 
-__all__ = ["SplitAggregate", "split_aggregate"]
+__all__ = ["LiftedAggregates", "SplitAggregate", "lift_aggregates", "split_aggregate"]
 
 _COUNTERS: Final = frozenset(("len", "count", "n_unique"))
 
@@ -45,6 +45,24 @@ class SplitAggregate(NamedTuple):
     """Aggregates over them (`Aggregate`)."""
     post: Json
     """The expression over the aggregates (`Expr`)."""
+
+
+class LiftedAggregates(NamedTuple):
+    """As `SplitAggregate`, the rest not yet written as an expression of the plan."""
+
+    pre: list[Json]
+    aggregates: list[Json]
+    above: ExprNode
+
+
+def lift_aggregates(expr: ExprNode, context: ExpressionContext) -> LiftedAggregates:
+    """As `split_aggregate`, for who has more to do with the rest."""
+    splitter = _Splitter(expr, context)
+    before = len(context.refusals)
+    above = splitter.above(expr)
+    if len(context.refusals) > before:
+        return LiftedAggregates([], [], LiteralNode(expr.dtype, None))
+    return LiftedAggregates(splitter.pre, splitter.aggregates, above)
 
 
 def split_aggregate(expr: ExprNode, context: ExpressionContext) -> SplitAggregate:

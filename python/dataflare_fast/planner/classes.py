@@ -22,6 +22,7 @@ __all__ = [
     "COUNTED",
     "HIDDEN",
     "ORDERED",
+    "RUNNING_OF_THE_ENGINE",
     "FunctionClass",
     "Verdict",
     "classify",
@@ -175,6 +176,14 @@ AGGREGATES_OF_THE_ENGINE: Final[frozenset[str]] = names_of("len count sum mean m
 COUNTED: Final[frozenset[str]] = names_of("all any has_nulls is_empty null_count")
 """Aggregates that the planner writes as a count of rows (`any`, `all`: with `ignore_nulls=True`)."""
 
+RUNNING_OF_THE_ENGINE: Final[frozenset[str]] = names_of(
+    """cum_count cum_max cum_min cum_prod cum_sum diff ewm_mean ewm_mean_by forward_fill int_range
+    is_first_distinct over pct_change rle_id rolling rolling_max rolling_max_by rolling_mean rolling_mean_by
+    rolling_median rolling_median_by rolling_min rolling_min_by rolling_quantile rolling_quantile_by
+    rolling_std rolling_std_by rolling_sum rolling_sum_by rolling_var rolling_var_by shift"""
+)
+"""Functions of earlier rows that the engine computes."""
+
 CONDITIONS: Final[dict[str, str]] = {
     "all": "computed with `ignore_nulls=True`, the default",
     "any": "computed with `ignore_nulls=True`, the default",
@@ -190,11 +199,13 @@ CONDITIONS: Final[dict[str, str]] = {
     "diff": "with a negative `n`: whole column",
     "dt.replace": "of a column",
     "fill_null": 'with a value or `strategy="zero" | "one"`; "forward": running; others: whole column',
+    "int_range": "of `pl.len()`, as a row number",
     "is_in": "of constants, or of a list column; `is_in(column.implode())`: whole column",
     "list.count_matches": "of a constant",
     "list.gather_every": "of a column",
     "list.join": "of a column",
     "lit": "a Series of one value only",
+    "over": "with running functions and `first()` inside; a total of a key needs all its rows: whole column",
     "pct_change": "with a negative `n`: whole column",
     "rank": 'with method="random": open',
     "reinterpret": "not of a Categorical",

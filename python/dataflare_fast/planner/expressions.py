@@ -5,7 +5,19 @@ Not here: anything else. Called by the planner for every expression of every nod
 `row_wise.py` and `aggregates.py`.
 """
 
-from dataflare_fast.planner.aggregates import SplitAggregate, split_aggregate
+from dataflare_fast.planner.aggregates import (
+    LiftedAggregates,
+    SplitAggregate,
+    lift_aggregates,
+    split_aggregate,
+)
 from dataflare_fast.planner.row_wise import ExpressionContext, translate
 
-__all__ = ["ExpressionContext", "SplitAggregate", "split_aggregate", "translate"]
+__all__ = [
+    "ExpressionContext",
+    "LiftedAggregates",
+    "SplitAggregate",
+    "lift_aggregates",
+    "split_aggregate",
+    "translate",
+]

@@ -23,7 +23,7 @@ from dataflare_fast.planner.visitor.expressions import ColumnNode, ExprNode, Fun
 from dataflare_fast.planner.visitor.plan import DynamicIR, GroupByIR, Named
 from dataflare_fast.planner.windows import refuse_unsupported_grid, window_to_json
 
-__all__ = ["SEQUENCE", "group_by", "holds_aggregate", "is_aggregation", "select_aggregates"]
+__all__ = ["SEQUENCE", "group_by", "holds_aggregate", "is_aggregation", "select_aggregates", "types_of"]
 
 SEQUENCE: Final = frozenset(("first", "last"))
 
@@ -33,8 +33,10 @@ def holds_aggregate(expr: ExprNode) -> bool:
     verdict = classify(expr) if isinstance(expr, FunctionNode) else None
     if verdict is not None and verdict.function_class is FunctionClass.AGGREGATE:
         return True
-    is_by_inner = verdict is not None and verdict.function_class is FunctionClass.BY_INNER
-    return not is_by_inner and any(holds_aggregate(child) for child in expr.children())
+    stands_alone = verdict is not None and (
+        verdict.function_class is FunctionClass.BY_INNER or getattr(expr, "name", "") == "int_range"
+    )
+    return not stands_alone and any(holds_aggregate(child) for child in expr.children())
 
 
 def is_aggregation(exprs: Sequence[Named]) -> bool:
@@ -65,13 +67,6 @@ def group_by(
         last: nothing but the sink stands above.
     """
     refusals = building.refusals
-    if ir.rolling:
-        refusals.add(
-            "rolling",
-            "windows that end at each row arrive in a later release",
-            "group_by_dynamic(..., every=, period=) with overlapping windows",
-        )
-        return building.nothing(ir.schema)
     if ir.opaque:
         refusals.add(
             "map_groups",
@@ -187,7 +182,7 @@ class _Grouping:
             return frame
         if not exprs:
             return frame
-        typed = _types_of(exprs, frame.schema)
+        typed = types_of(exprs, frame.schema)
         lost = frame.event_time is not None and time is None
         ends = "the keys of the group_by hold no function of it" if lost else None
         node = building.graph.add(
@@ -334,7 +329,7 @@ def _aggregate_schema(
     return pl.Schema({**schema, **{one["name"]: dtype_from_json(one["dtype"]) for one in aggregates}})
 
 
-def _types_of(exprs: Mapping[str, Json], schema: pl.Schema) -> pl.Schema:
+def types_of(exprs: Mapping[str, Json], schema: pl.Schema) -> pl.Schema:
     """Polars' types of expressions of the plan."""
     rebuilt = [rebuild(expr).alias(name) for name, expr in exprs.items()]
     return pl.LazyFrame(schema=schema).select(rebuilt).collect_schema()

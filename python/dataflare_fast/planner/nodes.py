@@ -19,6 +19,7 @@ from dataflare_fast.planner.frames import Frame
 from dataflare_fast.planner.groups import SEQUENCE, group_by, is_aggregation, select_aggregates
 from dataflare_fast.planner.joins import join
 from dataflare_fast.planner.leaves import Demand, file_frame, memory_frame, source_frame
+from dataflare_fast.planner.running import filter_running, holds_running, rolling_groups, with_running
 from dataflare_fast.planner.schema import Json
 from dataflare_fast.planner.top_rows import (
     GroupHead,
@@ -146,7 +147,7 @@ class NodePlanner:
             case FilterIR() if (ranked := find_rank_filter(ir)) is not None:
                 return rank_filter(building, self.frame(ranked.input), ranked, emit)
             case FilterIR():
-                return building.filter(self.frame(ir.inputs[0], emit, order=order), ir.predicate.expr)
+                return self._filter(ir, emit, order)
             case SelectIR():
                 return self._select(ir, emit, last, order)
             case HStackIR():
@@ -154,6 +155,9 @@ class NodePlanner:
             case ProjectionIR():
                 below = self.frame(ir.inputs[0], emit, last=last, order=order)
                 return building.columns(below, ir.schema.names())
+            case GroupByIR() if ir.rolling is not None:
+                above = rolling_groups(building, self.frame(ir.inputs[0], order="logical"), ir)
+                return above if ir.slice is None else building.head(above, *ir.slice, any_rows=last)
             case GroupByIR():
                 below = self.frame(ir.inputs[0], order=_need(ir.aggregates))
                 return group_by(building, below, ir, emit, last=last)
@@ -199,7 +203,9 @@ class NodePlanner:
         if ir.rows is not None:
             frame = self._building.head(frame, 0, ir.rows, any_rows=last)
         if ir.predicate is not None:
-            frame = self._building.filter(frame, ir.predicate.expr)
+            predicate = ir.predicate.expr
+            keep = filter_running if holds_running([predicate]) else Building.filter
+            frame = keep(self._building, frame, predicate)
         return self._building.columns(frame, ir.schema.names())
 
     def _part(self, ir: CacheIR, emit: EmitRequest | None) -> Frame:
@@ -208,7 +214,15 @@ class NodePlanner:
             self._parts[known] = self.frame(ir.inputs[0], emit)
         return self._parts[known]
 
+    def _filter(self, ir: FilterIR, emit: EmitRequest | None, order: OrderNeed) -> Frame:
+        predicate = ir.predicate.expr
+        if holds_running([predicate]):
+            return filter_running(self._building, self.frame(ir.inputs[0], order="logical"), predicate)
+        return self._building.filter(self.frame(ir.inputs[0], emit, order=order), predicate)
+
     def _select(self, ir: SelectIR, emit: EmitRequest | None, last: bool, order: OrderNeed) -> Frame:
+        if holds_running(one.expr for one in ir.exprs):
+            return self._select_running(ir, emit)
         if is_aggregation(ir.exprs):
             below = self.frame(ir.inputs[0], order=_need(ir.exprs))
             return select_aggregates(self._building, below, ir.exprs, ir.schema, emit)
@@ -221,12 +235,27 @@ class NodePlanner:
         below = self.frame(ir.inputs[0], emit, last=last, order=order)
         return self._building.project(below, ir.exprs, ir.schema)
 
+    def _select_running(self, ir: SelectIR, emit: EmitRequest | None) -> Frame:
+        building = self._building
+        frame, exprs = with_running(building, self.frame(ir.inputs[0], order="logical"), ir.exprs)
+        if is_aggregation(ir.exprs):
+            return select_aggregates(building, frame, exprs, ir.schema, emit)
+        return building.project(frame, exprs, ir.schema)
+
     def _with_columns(self, ir: HStackIR, emit: EmitRequest | None, last: bool, order: OrderNeed) -> Frame:
-        frame = self.frame(ir.inputs[0], emit, last=last, order=order)
-        new = {one.name: one for one in ir.exprs}
-        old = {one.name: one for one in columns_of(frame.schema)}
-        exprs = [new.get(name) or old[name] for name in ir.schema]
-        return self._building.project(frame, exprs, ir.schema)
+        exprs = ir.exprs
+        if holds_running(one.expr for one in exprs):
+            frame = self.frame(ir.inputs[0], order="logical")
+            given = frame.schema
+            frame, lifted = with_running(self._building, frame, exprs)
+            exprs = tuple(lifted)
+        else:
+            frame = self.frame(ir.inputs[0], emit, last=last, order=order)
+            given = frame.schema
+        new = {one.name: one for one in exprs}
+        old = {one.name: one for one in columns_of(given)}
+        all_exprs = [new.get(name) or old[name] for name in ir.schema]
+        return self._building.project(frame, all_exprs, ir.schema)
 
     def _sort(self, ir: SortIR, emit: EmitRequest | None, order: OrderNeed) -> Frame:
         building = self._building
@@ -365,7 +394,7 @@ class NodePlanner:
             event_time=event_time,
             event_time_ends=ends,
         )
-        ordered = not watermarked and all(frame.order == "logical" for frame in frames)
+        ordered = not watermarked and all(one.order == "logical" and one.positioned for one in frames)
         frame = Frame(
             node=node,
             schema=ir.schema,

@@ -204,8 +204,8 @@ _REFUSALS: Final[dict[FunctionClass, tuple[str, str]]] = {
         "`group_by_dynamic(...).agg(...)` or `group_by(...).agg(...)`, and a join if rows need the answer",
     ),
     FunctionClass.RUNNING: (
-        "`{}` depends on earlier rows; running functions arrive in a later release",
-        "an aggregate per window with `group_by_dynamic(...)`",
+        "`{}` depends on earlier rows, which this place does not see",
+        "the same in a `with_columns(...)` of its own below, and its column here",
     ),
     FunctionClass.WHOLE_COLUMN: (
         "`{}` depends on later rows, and a stream has no last one",
@@ -220,8 +220,8 @@ _REFUSALS: Final[dict[FunctionClass, tuple[str, str]]] = {
         _APPLY_FUNCTION,
     ),
     FunctionClass.BY_INNER: (
-        "`{}` looks at other rows; it arrives in a later release",
-        "an aggregate per window and key with `group_by_dynamic(..., group_by=key)`",
+        "`{}` looks at other rows, which this place does not see",
+        "the same in a `with_columns(...)` of its own below, and its column here",
     ),
 }
 

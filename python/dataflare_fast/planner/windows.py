@@ -17,7 +17,14 @@ from dataflare_fast.planner.refusals import Refusals
 from dataflare_fast.planner.schema import Json
 from dataflare_fast.planner.visitor.plan import DynamicIR
 
-__all__ = ["has_dst", "refuse_unsupported_grid", "window_to_json"]
+__all__ = [
+    "Parts",
+    "duration_text",
+    "duration_to_json",
+    "has_dst",
+    "refuse_unsupported_grid",
+    "window_to_json",
+]
 
 Parts: TypeAlias = tuple[int, int, int, int, bool, bool]
 
@@ -51,9 +58,9 @@ def window_to_json(dynamic: DynamicIR, dtype: pl.DataType) -> Json:
     start = dynamic.start_by
     return {
         "column": dynamic.column,
-        "every": _duration(dynamic.every, index),
-        "period": _duration(dynamic.period, index),
-        "offset": _duration(dynamic.offset, index),
+        "every": duration_to_json(dynamic.every, index),
+        "period": duration_to_json(dynamic.period, index),
+        "offset": duration_to_json(dynamic.offset, index),
         "closed": dynamic.closed,
         "label": dynamic.label,
         "include_boundaries": dynamic.include_boundaries,
@@ -63,7 +70,7 @@ def window_to_json(dynamic: DynamicIR, dtype: pl.DataType) -> Json:
 
 def refuse_unsupported_grid(dynamic: DynamicIR, dtype: pl.DataType, refusals: Refusals) -> None:
     """Notes what keeps the grid from running, with the offset or rewrite that works."""
-    lengths = f"every='{_text(dynamic.every)}', period='{_text(dynamic.period)}'"
+    lengths = f"every='{duration_text(dynamic.every)}', period='{duration_text(dynamic.period)}'"
     part = f"group_by_dynamic('{dynamic.column}', {lengths})"
     if dynamic.start_by not in ("window_bound", *_WEEKDAYS):
         refusals.add(
@@ -90,8 +97,8 @@ def refuse_unsupported_grid(dynamic: DynamicIR, dtype: pl.DataType, refusals: Re
         return
     refusals.add(
         part,
-        f"with closed='{dynamic.closed}' and offset='{_text(dynamic.offset)}' the first windows of a key "
-        "would depend on its first row",
+        f"with closed='{dynamic.closed}' and offset='{duration_text(dynamic.offset)}' the first windows "
+        "of a key would depend on its first row",
         f"offset='{offset}'" + (" (or .stream.group_by_hopping)" if dynamic.closed == "left" else ""),
     )
 
@@ -142,12 +149,14 @@ def _refuse_on_dst(dynamic: DynamicIR, part: str, refusals: Refusals) -> None:
     if calendar and dynamic.offset[3]:
         refusals.add(
             part,
-            f"a physical offset '{_text(dynamic.offset)}' beside a calendar every moves with daylight saving",
+            f"a physical offset '{duration_text(dynamic.offset)}' beside a calendar every moves "
+            "with daylight saving",
             "dt.convert_time_zone('UTC') first, or an offset in days",
         )
 
 
-def _duration(parts: Parts, index: bool) -> Json:
+def duration_to_json(parts: Parts, index: bool) -> Json:
+    """A duration as the plan writes it."""
     months, weeks, days, ticks, _, negative = parts
     return {
         "months": months,
@@ -159,7 +168,7 @@ def _duration(parts: Parts, index: bool) -> Json:
     }
 
 
-def _text(parts: Parts) -> str:
+def duration_text(parts: Parts) -> str:
     """The duration in Polars' spelling."""
     months, weeks, days, ticks, index, negative = parts
     text = "".join(f"{count}{unit}" for count, unit in ((months, "mo"), (weeks, "w"), (days, "d")) if count)

@@ -25,6 +25,7 @@
 //! | [`expr`] | expressions onto Arrow kernels, one file a family |
 //! | [`window`] | grid arithmetic |
 //! | [`aggregate`] | one aggregate, one file |
+//! | [`running`] | functions of earlier rows, one family a file |
 //! | [`state`] | keyed tables, key groups, snapshots |
 //! | [`operators`] | one operator, one file |
 //! | [`checkpoint`] | barriers, the log, the store |
@@ -37,6 +38,7 @@ pub mod error;
 pub mod event;
 pub mod expr;
 pub mod operators;
+pub mod running;
 pub mod runtime;
 pub mod sink;
 pub mod source;

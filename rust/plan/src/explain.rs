@@ -88,6 +88,7 @@ impl Drawing<'_> {
                 StateEnds::Never => "state never ends: all rows of both inputs, for ever".to_owned(),
                 ends => state(ends).to_owned(),
             }),
+            Operator::Running { .. } => notes.push(state(self.plan.state_ends(id)).to_owned()),
             Operator::Sort { .. } => notes.push("state: all rows until the input ends".to_owned()),
             Operator::Source { bounded: false, .. } => notes.push("endless".to_owned()),
             _ => {}
@@ -158,6 +159,14 @@ fn details(node: &Node) -> String {
                 AsofStrategy::Nearest => "the nearest to",
             };
             format!(" {strategy} {left_on} in {right_on}{by}")
+        }
+        Operator::Running { keys, functions } => {
+            let by = if keys.is_empty() {
+                String::new()
+            } else {
+                format!(" by {}", list(keys.iter().map(|key| column_text(key))))
+            };
+            format!("{by}: {}", list(functions.iter().map(|one| one.text.clone())))
         }
         Operator::Native { text, .. } => format!(" {text}"),
         Operator::Sink { connector, options, .. } => format!(" {connector}{}", place(options)),
@@ -260,6 +269,12 @@ fn state(ends: StateEnds) -> &'static str {
         StateEnds::TimeKey => "state of a group ends when the watermark has passed its time key",
         StateEnds::OtherWatermark => {
             "state of a row ends when the other input's watermark has passed its bound"
+        }
+        StateEnds::Period => {
+            "state: rows until the watermark has passed them and the period of their windows"
+        }
+        StateEnds::Remembers => {
+            "state: rows until the watermark has passed them; what the functions remember of each key, for ever"
         }
         StateEnds::Input => "state ends when the input ends",
         StateEnds::Table => {

@@ -30,6 +30,10 @@ pub enum StateEnds {
     TimeKey,
     /// When the watermark of the other input is beyond the rows that can still meet.
     OtherWatermark,
+    /// When the watermark has passed the row and the period of its windows.
+    Period,
+    /// A row when the watermark has passed it; of each key what its functions remember, for ever.
+    Remembers,
     /// When the input ends.
     Input,
     /// When the other input, which is bounded, has ended.
@@ -69,6 +73,8 @@ impl Plan {
             }
             Some(Operator::TopRows { keys, .. }) if !keys.is_empty() => Exchange::Keys(keys.clone()),
             Some(Operator::TopRows { .. }) => Exchange::Single,
+            Some(Operator::Running { keys, .. }) if !keys.is_empty() => Exchange::Keys(keys.clone()),
+            Some(Operator::Running { .. }) => Exchange::Single,
             Some(Operator::Join { broadcast: true, .. }) => Exchange::Broadcast,
             Some(Operator::Join { left_on, right_on, .. }) if !left_on.is_empty() => {
                 Exchange::JoinKeys(left_on.clone(), right_on.clone())
@@ -118,6 +124,14 @@ impl Plan {
                     }
                     _ if node.inputs.iter().any(is_bounded) => StateEnds::Table,
                     _ => StateEnds::Never,
+                }
+            }
+            Operator::Running { functions, .. } => {
+                match functions.iter().all(|one| one.function.is_by_period()) {
+                    _ if !timed => StateEnds::Input,
+                    true => StateEnds::Period,
+                    false if self.is_bounded(id) => StateEnds::Input,
+                    false => StateEnds::Remembers,
                 }
             }
             Operator::Sort { .. } | Operator::Head { .. } => StateEnds::Input,

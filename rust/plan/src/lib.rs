@@ -8,6 +8,7 @@
 //! | [`schema`] | data types and fields |
 //! | [`expression`] | expressions, aggregates |
 //! | [`duration`] | calendar durations as Polars writes them |
+//! | [`running`] | functions of earlier rows |
 //! | [`node`] | operators and the graph |
 //! | [`kinds`] | what follows from a plan: kinds of frames, exchanges, when state ends |
 //! | [`validate`] | the rules a plan must keep before anything runs |
@@ -18,6 +19,7 @@ pub mod explain;
 pub mod expression;
 pub mod kinds;
 pub mod node;
+pub mod running;
 pub mod schema;
 pub mod validate;
 
@@ -29,6 +31,7 @@ pub use node::{
     AsofStrategy, Closed, Emit, EmitMode, FrameKind, JoinBound, JoinColumn, JoinHow, JoinSide, Label, Node,
     NodeId, Operator, Plan, SortKey, StartBy, Window,
 };
+pub use running::{Fold, Interpolation, RollingFrame, Running, RunningFunction};
 pub use schema::{DataType, Field, Schema, TimeUnit};
 pub use validate::PlanError;
 

@@ -4,6 +4,7 @@
 
 use crate::duration::Duration;
 use crate::expression::{Aggregate, Expr, NamedExpr};
+use crate::running::RunningFunction;
 use crate::schema::Schema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -165,6 +166,9 @@ pub enum Operator {
         exact: bool,
         columns: Vec<JoinColumn>,
     },
+    /// Functions of a row and the earlier ones of its key (`over(key, order_by=time)`, `rolling`). The output is the
+    /// input's columns, then one for each function; a row leaves when the watermark is above its time.
+    Running { keys: Vec<String>, functions: Vec<RunningFunction> },
     /// A user's native function, called per Arrow batch without the GIL. `function` indexes the job's Python objects.
     Native { function: usize, text: String },
     /// Rows to outside.
@@ -349,6 +353,7 @@ impl Operator {
             Self::TopRows { .. } => "top_rows",
             Self::Join { .. } => "join",
             Self::JoinAsof { .. } => "join_asof",
+            Self::Running { .. } => "running",
             Self::Native { .. } => "native",
             Self::Sink { .. } => "sink",
         }
@@ -364,6 +369,7 @@ impl Operator {
                 | Self::TopRows { .. }
                 | Self::Join { .. }
                 | Self::JoinAsof { .. }
+                | Self::Running { .. }
                 | Self::Sink { .. }
         )
     }

@@ -3,6 +3,8 @@
 
 use crate::PLAN_VERSION;
 use crate::node::{JoinColumn, Node, Operator, Plan};
+use crate::running::RunningFunction;
+use crate::schema::Field;
 
 /// Why a plan cannot be accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -80,6 +82,9 @@ impl Plan {
             let with = |by: &[String], on: &String| by.iter().chain([on]).cloned().collect::<Vec<_>>();
             return self.check_join(node, &with(left_by, left_on), &with(right_by, right_on), columns);
         }
+        if let Operator::Running { keys, functions } = &node.operator {
+            return self.check_running(node, keys, functions);
+        }
         let needs = self.columns_read(node);
         for column in needs {
             for input in &node.inputs {
@@ -129,6 +134,31 @@ impl Plan {
             }
         }
         Ok(())
+    }
+
+    /// Columns that the input or an earlier function has, and the output as the node says it.
+    fn check_running(
+        &self,
+        node: &Node,
+        keys: &[String],
+        functions: &[RunningFunction],
+    ) -> Result<(), String> {
+        let input = node.inputs.first().and_then(|input| self.nodes.get(*input));
+        let mut known = input.map(|input| input.schema.clone()).unwrap_or_default();
+        for key in keys {
+            if !known.iter().any(|field| &field.name == key) {
+                return Err(format!("reads column '{key}', which its input lacks"));
+            }
+        }
+        for one in functions {
+            for column in one.column.iter().chain(&one.filter).chain(&one.fill) {
+                if !known.iter().any(|field| &field.name == column) {
+                    return Err(format!("'{}' reads column '{column}', which its input lacks", one.text));
+                }
+            }
+            known.push(Field { name: one.name.clone(), dtype: one.dtype.clone() });
+        }
+        if known == node.schema { Ok(()) } else { Err("its columns are not those of its schema".to_owned()) }
     }
 
     /// The input columns that a node names.

@@ -292,10 +292,20 @@ class _Reader:
             case "Explode":
                 return self._named("explode", found.expr)
             case "Rolling":
-                return self._named("rolling", found.function, found.index_column)
+                return self._named(
+                    "rolling",
+                    found.function,
+                    found.index_column,
+                    period=found.period,
+                    offset=found.offset,
+                    closed=found.closed_window,
+                )
             case "Window":
+                mapping = found.options.kind
+                # An option that says no more than the default is left out of messages.
+                options: dict[str, Any] = {} if mapping == "groups_to_rows" else {"mapping_strategy": mapping}
                 if found.order_by is None:
-                    return self._named("over", found.function, *found.partition_by, ordered=False)
+                    return self._named("over", found.function, *found.partition_by, ordered=False, **options)
                 return self._named(
                     "over",
                     found.function,
@@ -304,6 +314,7 @@ class _Reader:
                     ordered=True,
                     descending=found.order_by_descending,
                     nulls_last=found.order_by_nulls_last,
+                    **options,
                 )
             case "StructEval":
                 return HiddenNode(

@@ -41,6 +41,7 @@ __all__ = [
     "OtherIR",
     "PlanIR",
     "ProjectionIR",
+    "RollingIR",
     "SelectIR",
     "SinkIR",
     "SliceIR",
@@ -152,6 +153,16 @@ class DynamicIR:
 
 
 @dataclass(frozen=True, slots=True)
+class RollingIR:
+    """`rolling`; durations as for `DynamicIR`."""
+
+    column: str
+    period: tuple[int, int, int, int, bool, bool]
+    offset: tuple[int, int, int, int, bool, bool]
+    closed: str
+
+
+@dataclass(frozen=True, slots=True)
 class GroupByIR(PlanIR):
     """All kinds of `group_by`."""
 
@@ -159,7 +170,7 @@ class GroupByIR(PlanIR):
     aggregates: tuple[Named, ...]
     maintain_order: bool
     dynamic: DynamicIR | None
-    rolling: bool
+    rolling: RollingIR | None
     slice: tuple[int, int] | None
     opaque: bool
 
@@ -482,7 +493,14 @@ class _Reader:
                 start_by=dynamic.start_by,
                 include_boundaries=dynamic.include_boundaries,
             ),
-            rolling=options.rolling is not None,
+            rolling=None
+            if options.rolling is None
+            else RollingIR(
+                column=options.rolling.index_column,
+                period=options.rolling.period,
+                offset=options.rolling.offset,
+                closed=options.rolling.closed_window,
+            ),
             slice=options.slice,
             opaque=bool(node.apply),
         )

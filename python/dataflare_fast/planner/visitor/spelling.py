@@ -254,19 +254,20 @@ FUNCTIONS: Final[dict[str, Spelling]] = {
     "StructFunction.SuffixFields": Spelling("name.suffix_fields", ("suffix",)),
     "StructFunction.MapFieldNames": Spelling("name.map_fields"),
     # Running functions.
-    **{
-        f"EwmFunction.{_camel(kind)}": Spelling(f"ewm_{kind}")
-        for kind in ("mean", "mean_by", "std", "sum", "sum_by", "var")
-    },
+    **{f"EwmFunction.{_camel(kind)}": Spelling(f"ewm_{kind}") for kind in ("std", "sum", "sum_by", "var")},
+    "EwmFunction.Mean": Spelling("ewm_mean", ("alpha", "adjust", "bias", "min_samples", "ignore_nulls")),
+    "EwmFunction.MeanBy": Spelling("ewm_mean_by", ("half_life",)),
     **{
         f"RollingFunction.{_camel(kind)}": Spelling(
-            f"rolling_{kind}", ("window_size", "min_samples", "weights", "center")
+            f"rolling_{kind}", ("window_size", "min_samples", "weights", "center", "parameters")
         )
         for kind in ("kurtosis", "max", "mean", "min", "quantile", "rank", "skew", "std", "sum", "var")
     },
     "RollingFunction.CorrCov": Spelling("rolling_corr"),
     **{
-        f"RollingFunctionBy.{_camel(kind)}By": Spelling(f"rolling_{kind}_by")
+        f"RollingFunctionBy.{_camel(kind)}By": Spelling(
+            f"rolling_{kind}_by", ("window_size", "min_samples", "closed", "parameters")
+        )
         for kind in ("max", "mean", "min", "quantile", "rank", "std", "sum", "var")
     },
 }

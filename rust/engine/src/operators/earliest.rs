@@ -1,4 +1,4 @@
-//! `head(n)`, `limit`, `slice` above `with_watermark`: the earliest rows by (time, input, split, position).
+//! `head(n)`, `limit`, `slice` above `with_watermark` or running functions: the earliest rows by (time, input, split, position).
 //!
 //! In: append batches with the hidden columns of `logical_order`. Out: the rows that were asked for, in logical order. A
 //! row leaves once the watermark is above its time; of the others no more are kept than can be asked for.
@@ -10,7 +10,7 @@ use super::logical_order::{Place, places, with_place};
 use super::wanted::{COUNTS, Wanted};
 use super::{Flow, Input, Operator, Output};
 use crate::error::{EngineError, Result};
-use crate::event::{Batch, Epoch, TIME};
+use crate::event::{Batch, Epoch, POSITION};
 use crate::state::{Frozen, Scope, StateTable};
 use crate::time::Timestamp;
 use arrow::array::{BooleanArray, RecordBatch, UInt64Array};
@@ -84,8 +84,8 @@ impl Earliest {
 impl Operator for Earliest {
     fn on_batch(&mut self, _input: Input, batch: Batch, _out: &mut Output) -> Result<Flow> {
         let records = with_place(batch)?;
-        if records.column_by_name(TIME).is_none() {
-            return Err(EngineError::internal("head", "a batch without event times"));
+        if records.column_by_name(POSITION).is_none() {
+            return Err(EngineError::internal("head", "a batch without positions"));
         }
         self.add(records)?;
         Ok(self.flow())

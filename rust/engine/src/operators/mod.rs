@@ -18,12 +18,14 @@ pub mod panes;
 pub mod partial_aggregate;
 pub mod project;
 pub mod resequence;
+pub mod running;
 pub mod sink;
 pub mod sort;
 pub mod sort_keys;
 pub mod top_rows;
 pub mod union;
 pub mod update_aggregate;
+pub mod waiting;
 pub mod wanted;
 pub mod watermark;
 

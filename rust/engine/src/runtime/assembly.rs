@@ -25,6 +25,7 @@ use crate::operators::join_asof::{AsofType, JoinAsof};
 use crate::operators::native::{Native, NativeFunction};
 use crate::operators::project::{Project, TimeMapping};
 use crate::operators::resequence::Resequence;
+use crate::operators::running::{RunningOperator, RunningType};
 use crate::operators::sink::SinkOperator;
 use crate::operators::sort::Sort;
 use crate::operators::sort_keys::SortKeys;
@@ -437,7 +438,7 @@ impl Assembly<'_> {
             )),
             (TaskKind::Partial, _) => self.blueprint.aggregate_plan(task.node)?.partial(),
             (TaskKind::Final, _) => self.blueprint.aggregate_plan(task.node)?.last(worker),
-            (TaskKind::Head, Operator::Head { offset, rows }) if self.blueprint.has_event_time(task.node) => {
+            (TaskKind::Head, Operator::Head { offset, rows }) if self.blueprint.waited(task.node) => {
                 Box::new(Earliest::new(*offset, *rows))
             }
             (TaskKind::Head, Operator::Head { offset, rows }) => Box::new(Head::new(*offset, *rows)),
@@ -454,6 +455,11 @@ impl Assembly<'_> {
             (TaskKind::JoinAsof, Operator::JoinAsof { .. }) => {
                 let [left, right] = self.join_inputs(node).ok_or_else(missing)?;
                 Box::new(JoinAsof::new(Arc::new(AsofType::new(node, left, right)?)))
+            }
+            (TaskKind::Running, _) => {
+                let input = node.inputs.first().and_then(|input| self.blueprint.plan.nodes.get(*input));
+                let shared = RunningType::new(node, input.ok_or_else(missing)?)?;
+                Box::new(RunningOperator::new(Arc::new(shared))?)
             }
             (TaskKind::TimeOrder, _) => Box::new(Sort::new(SortKeys::new(&[], &node.schema)?, None)),
             (TaskKind::Resequence, _) => Box::new(Resequence::default()),

@@ -28,6 +28,7 @@ pub enum TaskKind {
     Join,
     JoinAsof,
     TopRows,
+    Running,
     /// Puts rows into event-time order at the end of a bounded input.
     TimeOrder,
     Sink,
@@ -144,6 +145,14 @@ impl Blueprint {
                 let routes = self.join_routes(&node.inputs, left_by, right_by)?;
                 self.push(TaskKind::JoinAsof, id, pair(&from, routes)?)
             }
+            Operator::Running { keys, .. } => {
+                let schema = arrow_schema(&self.plan.nodes[node.inputs[0]].schema);
+                let columns =
+                    keys.iter().map(|key| column_index(&schema, key)).collect::<Result<Vec<_>>>()?;
+                let route = if columns.is_empty() { Route::Single } else { Route::Hash(columns) };
+                let below = first()?;
+                self.push(TaskKind::Running, id, vec![(below.task, below.port, route)])
+            }
             Operator::Head { .. } => self.push(TaskKind::Head, id, vec![single(first()?)]),
             Operator::Sort { .. } => self.push(TaskKind::Sort, id, vec![single(first()?)]),
             Operator::Sink { connector, options, maintain_order } => {
@@ -151,7 +160,7 @@ impl Blueprint {
                 if !is_single(connector, options) {
                     self.push(TaskKind::Sink, id, vec![forward(below)])
                 } else if *maintain_order && below.port == 0 && self.keeps_place(node.inputs[0]) {
-                    let kind = match (self.has_event_time(node.inputs[0]), self.plan.is_bounded(id)) {
+                    let kind = match (self.waited(node.inputs[0]), self.plan.is_bounded(id)) {
                         (true, true) => Some(TaskKind::TimeOrder),
                         (true, false) => None,
                         (false, _) => Some(TaskKind::Resequence),
@@ -182,6 +191,7 @@ impl Blueprint {
             | TaskKind::Join
             | TaskKind::JoinAsof
             | TaskKind::TopRows
+            | TaskKind::Running
             | TaskKind::Sink => Some(own),
             _ => None,
         };
@@ -238,6 +248,11 @@ impl Blueprint {
         has_event_time(&self.plan, id)
     }
 
+    /// True if rows below have waited for others, so that only they know their place.
+    pub fn waited(&self, id: NodeId) -> bool {
+        has_event_time(&self.plan, id) || runs(&self.plan, id)
+    }
+
     /// The sources below a node, as its operators number them (`Order::input`).
     pub fn inputs_of(&self, id: NodeId) -> Vec<NodeId> {
         let node = &self.plan.nodes[id];
@@ -272,6 +287,21 @@ fn has_event_time(plan: &Plan, id: NodeId) -> bool {
     }
 }
 
+/// True if rows have waited for others below: batches have no place in a split any more, only their rows have.
+fn runs(plan: &Plan, id: NodeId) -> bool {
+    let node = &plan.nodes[id];
+    match node.operator {
+        Operator::Running { .. } => true,
+        Operator::Source { .. }
+        | Operator::Aggregate { .. }
+        | Operator::Join { .. }
+        | Operator::JoinAsof { .. }
+        | Operator::TopRows { .. }
+        | Operator::Sort { .. } => false,
+        _ => node.inputs.iter().any(|input| runs(plan, *input)),
+    }
+}
+
 fn aggregate_plan(plan: &Plan, id: NodeId) -> Result<AggregatePlan> {
     let node = &plan.nodes[id];
     let input = node.inputs.first().map(|input| &plan.nodes[*input]);
@@ -295,16 +325,17 @@ fn ordered_nodes(plan: &Plan) -> Result<Vec<bool>> {
             Operator::Aggregate { maintain_order, .. } => {
                 *maintain_order || aggregate_plan(plan, id)?.needs_order()
             }
+            Operator::Running { .. } => true,
             // A dead letter says where its row stood.
             Operator::Sort { .. }
             | Operator::TopRows { .. }
             | Operator::JoinAsof { .. }
             | Operator::Errors => true,
-            Operator::Head { .. } => has_event_time(plan, id) || ordered[id],
+            Operator::Head { .. } => has_event_time(plan, id) || runs(plan, id) || ordered[id],
             Operator::Sink { connector, options, maintain_order } => {
                 *maintain_order
                     && is_single(connector, options)
-                    && has_event_time(plan, id)
+                    && (has_event_time(plan, id) || runs(plan, id))
                     && plan.is_bounded(id)
             }
             Operator::Source { .. } | Operator::Join { .. } => false,

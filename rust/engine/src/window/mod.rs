@@ -6,6 +6,7 @@ mod calendar;
 pub mod grid;
 mod length;
 mod rules;
+pub mod span;
 mod zone;
 
 pub use grid::{FixedGrid, Grid};
