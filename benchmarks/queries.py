@@ -13,7 +13,7 @@ import polars as pl
 
 import dataflare_fast  # noqa: F401 - registers `.stream`
 
-__all__ = ["QUERIES", "Query"]
+__all__ = ["OF_AUCTION", "QUERIES", "Query"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ def _filter(bid: pl.LazyFrame) -> pl.LazyFrame:
     return bid.filter(pl.col("auction") % 123 == 0).select("auction", "price")
 
 
-_OF_AUCTION = (
+OF_AUCTION = (
     pl.len().alias("bids"),
     pl.col("price").sum().alias("total"),
     pl.col("price").max().alias("highest"),
@@ -82,9 +82,9 @@ QUERIES = {
         ours=lambda bid: (
             bid.stream.with_watermark("ts", delay="2s")
             .group_by_dynamic("ts", every="10s", group_by="auction")
-            .agg(*_OF_AUCTION)
+            .agg(*OF_AUCTION)
         ),
-        polars=lambda bid: bid.group_by("auction", pl.col("ts").dt.truncate("10s")).agg(*_OF_AUCTION),
+        polars=lambda bid: bid.group_by("auction", pl.col("ts").dt.truncate("10s")).agg(*OF_AUCTION),
         duckdb="""
             SELECT auction, make_timestamp(epoch_us(ts) // 10000000 * 10000000) AS ts,
                    count(*)::UINTEGER AS bids, sum(price)::BIGINT AS total, max(price) AS highest

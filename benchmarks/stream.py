@@ -10,6 +10,7 @@ from __future__ import annotations
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import polars as pl
@@ -19,7 +20,7 @@ from benchmarks.queries import Query
 from dataflare_fast.planner.plan import plan
 from dataflare_fast.planner.sinks import batches_output
 
-__all__ = ["BATCH_ROWS", "CHECKPOINT_INTERVAL", "Run", "bids", "run_engine", "splits"]
+__all__ = ["BATCH_ROWS", "CHECKPOINT_INTERVAL", "Run", "bids", "run_engine", "run_job", "splits"]
 
 BATCH_ROWS = 65_536
 CHECKPOINT_INTERVAL = "200ms"
@@ -60,26 +61,14 @@ def splits(bid: pl.DataFrame, replays: int, *, shift: bool) -> tuple[list[pl.Dat
     return frames[0::2], frames[1::2]
 
 
-def run_engine(
-    query: Query,
-    source: pl.LazyFrame,
-    *,
-    keep: bool = False,
-    parallelism: int = 2,
-) -> Run:
-    """Runs a query as a job with checkpoints; the clock runs from planning to the last commit."""
-    lock = threading.Lock()
-    kept: list[pl.DataFrame] = []
-    rows_out = 0
+def run_job(
+    lf: pl.LazyFrame, publish: Callable[[pl.DataFrame], None], *, parallelism: int = 2
+) -> tuple[float, int]:
+    """Runs a query as a job with checkpoints; `publish` gets its rows once they are final, in any order.
 
-    def publish(frame: pl.DataFrame) -> None:
-        nonlocal rows_out
-        with lock:
-            rows_out += frame.height
-            if keep:
-                kept.append(frame)
-
-    lf = query.ours(source)
+    Returns:
+        Seconds from planning to the last commit, and the number of commits.
+    """
     with tempfile.TemporaryDirectory(prefix="dataflare-bench-") as folder:
         engine = dff.Engine(
             name="bench",
@@ -92,6 +81,27 @@ def run_engine(
         # the logical order of two splits would hold back the second one until the first has ended.
         job = engine._job(plan([batches_output(lf, publish, maintain_order=False)]), None)
         job.wait()
-        seconds = time.perf_counter() - started
-        committed = job.status().checkpoints_committed
+        return time.perf_counter() - started, job.status().checkpoints_committed
+
+
+def run_engine(
+    query: Query,
+    source: pl.LazyFrame,
+    *,
+    keep: bool = False,
+    parallelism: int = 2,
+) -> Run:
+    """Runs a benchmark query over a source."""
+    lock = threading.Lock()
+    kept: list[pl.DataFrame] = []
+    rows_out = 0
+
+    def publish(frame: pl.DataFrame) -> None:
+        nonlocal rows_out
+        with lock:
+            rows_out += frame.height
+            if keep:
+                kept.append(frame)
+
+    seconds, committed = run_job(query.ours(source), publish, parallelism=parallelism)
     return Run(seconds, rows_out, committed, pl.concat(kept) if kept else None)

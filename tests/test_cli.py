@@ -74,6 +74,7 @@ def test_doctor_finds_a_working_installation(tmp_path: Path) -> None:
     found = dataflare("doctor", folder=tmp_path)
     assert found.returncode == 0
     assert "right" in found.stdout
+    assert "avx2 path" in found.stdout or "baseline path" in found.stdout
 
 
 @pytest.mark.parametrize("target", ["nothing", "missing.py:query", f"{EXAMPLE}:no_such_name"])

@@ -32,6 +32,9 @@ class ArrowBatch:
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
 
+def processor_path() -> str:
+    """Which path of kernels with several this processor takes: `"avx2"` or `"baseline"`."""
+
 def compiled_functions() -> list[str]:
     """Names of the functions that have a kernel for at least some types and options, in Polars' spelling."""
 

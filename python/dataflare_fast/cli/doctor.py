@@ -25,5 +25,7 @@ def doctor() -> None:
     print(f"python          {sys.version.split()[0]}   {platform.platform()}")
     print(f"polars          {pl.__version__}   (supported: >=2.1, <2.2)")
     print(f"cores           {cores}")
-    print(f"kernels         {len(_core.compiled_functions())} functions compiled")
+    print(
+        f"kernels         {len(_core.compiled_functions())} functions compiled, {_core.processor_path()} path"
+    )
     print(f"a query         {'right' if answer == 6 else f'WRONG: {answer}'}")

@@ -28,6 +28,12 @@ pub fn compiled_functions() -> Vec<&'static str> {
     dataflare_engine::expr::compiled_functions()
 }
 
+/// Which path of kernels with several this processor takes.
+#[pyfunction]
+pub fn processor_path() -> &'static str {
+    dataflare_engine::bounds::path()
+}
+
 /// Evaluates named expressions over a frame, as the operators of a job do; kernels run without the GIL.
 #[pyfunction]
 pub fn evaluate(py: Python<'_>, exprs: &str, schema: &str, frame: &Bound<'_, PyAny>) -> PyResult<ArrowBatch> {

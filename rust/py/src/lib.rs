@@ -6,6 +6,7 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | `allocator` | where memory comes from, and when it goes back |
 //! | `arrow_capsule` | record batches in and out, over the Arrow C stream interface |
 //! | `error`, `causes` | errors of the engine as Python exceptions, with the user's own as their cause |
 //! | `connectors` | what a plan names, opened: Rust connectors and Python objects |
@@ -15,6 +16,7 @@
 //! | `job` | start, wait, stop |
 //! | `plans`, `reading` | a plan explained; a source read without a job, for plain Polars |
 
+mod allocator;
 mod arrow_capsule;
 mod batches;
 mod callback;
@@ -33,15 +35,13 @@ mod residual;
 
 use pyo3::prelude::*;
 
-/// Columns of a batch are larger than what glibc recycles: each would come as fresh pages and go back to the kernel.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    allocator::configure();
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_function(wrap_pyfunction!(expressions::is_compiled, module)?)?;
     module.add_function(wrap_pyfunction!(expressions::compiled_functions, module)?)?;
+    module.add_function(wrap_pyfunction!(expressions::processor_path, module)?)?;
     module.add_function(wrap_pyfunction!(expressions::evaluate, module)?)?;
     module.add_function(wrap_pyfunction!(plans::explain, module)?)?;
     module.add_function(wrap_pyfunction!(reading::source_splits, module)?)?;

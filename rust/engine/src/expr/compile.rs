@@ -5,6 +5,7 @@
 //! Not here: what a function does (the families). Used by `Program::new` and `is_compiled`.
 
 use super::remainder::Remainder;
+use super::scaled::Scaled;
 use super::value::{Call, Inputs, Kernel, Operand, Rows, Value, no_kernel};
 use super::{
     arithmetic, boolean, cast, comparison, conditional, literal, membership, null, numeric, string, temporal,
@@ -148,6 +149,9 @@ impl<'a> Compiler<'a> {
                 if let Some(step) = self.remainder(expr, *op, left, right)? {
                     return Ok((step, DataType::Boolean));
                 }
+                if let Some(step) = self.scaled(expr, *op, left, right)? {
+                    return Ok((step, DataType::Float64));
+                }
                 self.call(expr, &[left, right], |args, place| match args {
                     [left, right] => binary(*op, left, right, place),
                     _ => Err(no_kernel(place, "")),
@@ -191,6 +195,21 @@ impl<'a> Compiler<'a> {
             kernel,
             args: vec![dividend],
             dtype: arrow_type(&DataType::Boolean),
+            place: expr.to_string().into(),
+        }))
+    }
+
+    /// A product of integers and a float in one pass, if that is what it is.
+    fn scaled(&mut self, expr: &Expr, op: BinaryOperator, left: &Expr, right: &Expr) -> Result<Option<Step>> {
+        let Some(pattern) = Scaled::find(op, left, right)? else { return Ok(None) };
+        let (integers, dtype) = self.step(pattern.integers)?;
+        if matches!(integers, Step::Constant(_)) {
+            return Ok(None);
+        }
+        Ok(pattern.compile(&Operand { dtype, constant: None }).map(|kernel| Step::Call {
+            kernel,
+            args: vec![integers],
+            dtype: arrow_type(&DataType::Float64),
             place: expr.to_string().into(),
         }))
     }

@@ -19,6 +19,7 @@ mod membership;
 mod null;
 mod numeric;
 mod remainder;
+mod scaled;
 mod string;
 mod temporal;
 #[cfg(test)]
