@@ -1,6 +1,6 @@
 """Bad input and bad places: a clear error or a right answer, never a hang, never lost rows.
 
-Files have their own in `test_files.py`, Kafka in `test_kafka.py`.
+Files have their own in `test_files.py`, Kafka in `kafka/`.
 """
 
 from __future__ import annotations

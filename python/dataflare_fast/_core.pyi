@@ -133,6 +133,9 @@ class Job:
     def status(self) -> str:
         """One look, as JSON."""
 
+    def splits(self) -> str:
+        """How far the splits of all sources are, as JSON."""
+
     def metrics(self) -> str:
         """Counters of all operators, as JSON."""
 

@@ -157,7 +157,11 @@ class StreamWords:
         *,
         bootstrap_servers: str,
         key: str | Sequence[str] | None = None,
-        value: Literal["json"] = "json",
+        value: Literal["json", "bytes", "string"] = "json",
+        headers: str | None = None,
+        timestamp: str | None = None,
+        compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = "none",
+        outage_limit: str | timedelta = "10m",
         config: Mapping[str, str] | None = None,
         lazy: Literal[False] = False,
         engine: pl.Engine | None = None,
@@ -170,7 +174,11 @@ class StreamWords:
         *,
         bootstrap_servers: str,
         key: str | Sequence[str] | None = None,
-        value: Literal["json"] = "json",
+        value: Literal["json", "bytes", "string"] = "json",
+        headers: str | None = None,
+        timestamp: str | None = None,
+        compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = "none",
+        outage_limit: str | timedelta = "10m",
         config: Mapping[str, str] | None = None,
         lazy: Literal[True],
         engine: None = None,
@@ -182,7 +190,11 @@ class StreamWords:
         *,
         bootstrap_servers: str,
         key: str | Sequence[str] | None = None,
-        value: Literal["json"] = "json",
+        value: Literal["json", "bytes", "string"] = "json",
+        headers: str | None = None,
+        timestamp: str | None = None,
+        compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = "none",
+        outage_limit: str | timedelta = "10m",
         config: Mapping[str, str] | None = None,
         lazy: bool = False,
         engine: pl.Engine | None = None,
@@ -195,7 +207,12 @@ class StreamWords:
             topic: its name.
             bootstrap_servers: `"host:port,host:port"`.
             key: the columns of the message key; a changing frame needs those that tell its rows apart.
-            value: how a row is written.
+            value: how a row is written: one JSON object, or the one String or Binary column that is neither
+                key, headers nor timestamp.
+            headers: a column of `List(Struct(key, value))` that becomes the headers instead of a field.
+            timestamp: a Datetime column that becomes the time of the message too.
+            compression: of the batches that are sent.
+            outage_limit: how long a message may wait for a broker that takes it before the job fails.
             config: more settings, under librdkafka's names.
             lazy: True: gives a lazy sink for `Engine.start`, and writes nothing yet.
             engine: runs it now; needed unless lazy.
@@ -203,14 +220,21 @@ class StreamWords:
         Raises:
             CallError: a bad argument.
         """
-        if value != "json":
-            raise CallError(f"sink_kafka: value: expected 'json', got {value!r}")
+        if value not in ("json", "bytes", "string"):
+            raise CallError(f"sink_kafka: value: expected 'json', 'bytes' or 'string', got {value!r}")
+        if compression not in ("none", "gzip", "snappy", "lz4", "zstd"):
+            expected = "'none', 'gzip', 'snappy', 'lz4' or 'zstd'"
+            raise CallError(f"sink_kafka: compression: expected {expected}, got {compression!r}")
         columns = None if key is None else (key,) if isinstance(key, str) else tuple(key)
         options = {
             "topic": topic,
             "bootstrap_servers": bootstrap_servers,
             "key": None if columns is None else list(columns),
-            "value": value,
+            "value": "json" if value == "json" else "raw",
+            "headers": headers,
+            "timestamp": timestamp,
+            "compression": compression,
+            "outage_limit_ms": parse_duration_ns(outage_limit, "sink_kafka: outage_limit") // 1_000_000,
             "config": dict(config or {}),
         }
         return _run_unless_lazy(SinkWord(self._lf, "kafka", options, key=columns), lazy, engine)

@@ -25,6 +25,15 @@ __all__ = ["Job", "JobStatus", "wait_with_interrupts"]
 # How long one call into the engine may wait, so that Python sees signals in between.
 _SLICE_S = 0.1
 
+_SPLITS: dict[str, Any] = {
+    "source": pl.String,
+    "split": pl.String,
+    "offset": pl.String,
+    "pending_rows": pl.UInt64,
+    "lag": pl.UInt64,
+    "ended": pl.Boolean,
+}
+
 _METRICS: dict[str, Any] = {
     "operator": pl.String,
     "task": pl.UInt32,
@@ -168,6 +177,16 @@ class Job:
             time column (null: none yet).
         """
         return pl.DataFrame(json.loads(self._core.metrics()), schema=_METRICS)
+
+    def splits(self) -> pl.DataFrame:
+        """How far the splits of all sources are.
+
+        Returns:
+            One row for each split: `offset` is where its next batch begins, as checkpoints hold it; `lag` is
+            how far that is behind the end of the split in the source's own count (offsets of Kafka, where
+            markers of transactions count too); null: not known.
+        """
+        return pl.DataFrame(json.loads(self._core.splits()), schema=_SPLITS)
 
     async def wait_async(self, timeout: str | timedelta | None = None) -> bool:
         """`wait` for asyncio. Cancelling the await leaves the job alone."""

@@ -4,7 +4,7 @@
 //! kafka_anchor load BROKERS TOPIC EVENTS    makes the topic (2 partitions) and writes the bids of so many events
 //! kafka_anchor run BROKERS TOPIC FOLDER     reads it to its end, a thread a partition; prints rows and rows/s
 //! ```
-//! Batches come from librdkafka's batch queue and are decoded by arrow-json, as in a job. Build with `--release`.
+//! Batches come from librdkafka's batch queue and are decoded as in a job. Build with `--release`.
 
 use arrow::array::{ArrayRef, AsArray, Float64Array, RecordBatch};
 use arrow::compute::concat_batches;

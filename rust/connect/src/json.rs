@@ -1,32 +1,14 @@
-//! JSON objects to columns and back: arrow-json with a faster reading of times, a third of its time otherwise.
+//! Columns as JSON objects, and times in JSON texts. Called by the Kafka connector, the console and files of lines.
 //!
-//! Called by the Kafka connector and the console. Not here: where objects begin and end, what happens to bad ones.
+//! Not here: objects to columns (`json_rows.rs`), what Polars writes into files of lines (`json_text.rs`).
 
-use arrow::array::types::{
-    ArrowTimestampType, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
-};
-use arrow::array::{ArrayRef, PrimitiveBuilder, RecordBatch, RecordBatchOptions, new_null_array};
+use arrow::array::{RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::compute::kernels::cast_utils::string_to_datetime;
-use arrow::datatypes::{DataType, FieldRef, SchemaRef, TimeUnit};
+use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
-use arrow_json::reader::{ArrayDecoder, Decoder, DecoderContext, DecoderFactory, Tape, TapeElement};
+use arrow_json::WriterBuilder;
 use arrow_json::writer::LineDelimited;
-use arrow_json::{ReaderBuilder, WriterBuilder};
-use std::marker::PhantomData;
 use std::sync::Arc;
-
-/// A decoder of at most `rows` objects into the columns of `schema`: a missing field is null, others are passed over.
-///
-/// # Errors
-/// A type that JSON cannot hold.
-pub fn decoder(schema: &SchemaRef, rows: usize) -> Result<Decoder, ArrowError> {
-    // One more, so that the decoder never stops in the middle of what it is given.
-    let rows = rows.saturating_add(1);
-    ReaderBuilder::new(Arc::clone(schema))
-        .with_batch_size(rows)
-        .with_decoder_factory(Arc::new(Times))
-        .build_decoder()
-}
 
 /// One object a row, each with a line break behind it; nulls are written.
 ///
@@ -49,82 +31,32 @@ pub fn check(schema: &SchemaRef) -> Result<(), ArrowError> {
     lines(&RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?).map(|_| ())
 }
 
-#[derive(Debug)]
-struct Times;
-
-impl DecoderFactory for Times {
-    fn make_default_decoder(
-        &self,
-        _ctx: &DecoderContext,
-        field: &FieldRef,
-        _is_nullable: bool,
-    ) -> Result<Option<Box<dyn ArrayDecoder>>, ArrowError> {
-        // Local times of other zones need their rules: arrow-json's own decoder has them.
-        let DataType::Timestamp(unit, zone) = field.data_type() else { return Ok(None) };
-        if zone.as_deref().is_some_and(|zone| zone != "UTC") {
-            return Ok(None);
+/// Ticks of an ISO 8601 time; one without an offset is UTC. `None`: it is no time, or outside of the unit's range.
+pub(crate) fn ticks_of(text: &str, per_second: i64) -> Option<i64> {
+    let (seconds, nanoseconds) = match iso_time(text.as_bytes()) {
+        Some(parts) => parts,
+        None if text.len() == 16 => iso_time(format!("{text}:00").as_bytes())?,
+        None => {
+            let time = string_to_datetime(&chrono::Utc, text).ok()?;
+            (time.timestamp(), i64::from(time.timestamp_subsec_nanos()))
         }
-        let dtype = field.data_type().clone();
-        Ok(match unit {
-            TimeUnit::Second => None,
-            TimeUnit::Millisecond => Some(TimeDecoder::<TimestampMillisecondType>::boxed(dtype)),
-            TimeUnit::Microsecond => Some(TimeDecoder::<TimestampMicrosecondType>::boxed(dtype)),
-            TimeUnit::Nanosecond => Some(TimeDecoder::<TimestampNanosecondType>::boxed(dtype)),
-        })
-    }
+    };
+    // A leap second has more than a second of nanoseconds.
+    let within = nanoseconds < 1_000_000_000;
+    within
+        .then(|| seconds.checked_mul(per_second)?.checked_add(nanoseconds / (1_000_000_000 / per_second)))?
 }
 
-struct TimeDecoder<T> {
-    dtype: DataType,
-    unit: PhantomData<fn(T)>,
+/// Days since 1970 of `YYYY-MM-DD`.
+pub(crate) fn days_of(text: &str) -> Option<i32> {
+    let (seconds, _) = iso_time(format!("{text}T00:00:00").as_bytes()).filter(|_| text.len() == 10)?;
+    i32::try_from(seconds / 86_400).ok()
 }
 
-impl<T: ArrowTimestampType> TimeDecoder<T> {
-    fn boxed(dtype: DataType) -> Box<dyn ArrayDecoder> {
-        Box::new(Self { dtype, unit: PhantomData })
-    }
-
-    /// Ticks of a text; `None`: it is no time, or outside of the unit's range.
-    fn ticks(text: &str) -> Option<i64> {
-        if let Some((seconds, nanoseconds)) = iso_time(text.as_bytes()) {
-            let (per_second, ns_per_tick) = match T::UNIT {
-                TimeUnit::Second => (1, 1_000_000_000),
-                TimeUnit::Millisecond => (1_000, 1_000_000),
-                TimeUnit::Microsecond => (1_000_000, 1_000),
-                TimeUnit::Nanosecond => (1_000_000_000, 1),
-            };
-            return seconds.checked_mul(per_second)?.checked_add(nanoseconds / ns_per_tick);
-        }
-        let time = string_to_datetime(&chrono::Utc, text).ok()?;
-        match T::UNIT {
-            TimeUnit::Second => Some(time.timestamp()),
-            TimeUnit::Millisecond => Some(time.timestamp_millis()),
-            TimeUnit::Microsecond => Some(time.timestamp_micros()),
-            TimeUnit::Nanosecond => time.timestamp_nanos_opt(),
-        }
-    }
-}
-
-impl<T: ArrowTimestampType> ArrayDecoder for TimeDecoder<T> {
-    fn decode(&mut self, tape: &Tape<'_>, places: &[u32]) -> Result<ArrayRef, ArrowError> {
-        let mut ticks = PrimitiveBuilder::<T>::with_capacity(places.len()).with_data_type(self.dtype.clone());
-        for place in places {
-            let (text, value) = match tape.get(*place) {
-                TapeElement::Null => {
-                    ticks.append_null();
-                    continue;
-                }
-                TapeElement::String(text) => (tape.get_string(text), Self::ticks(tape.get_string(text))),
-                // A number counts ticks.
-                TapeElement::Number(text) => (tape.get_string(text), tape.get_string(text).parse().ok()),
-                _ => return Err(tape.error(*place, "a time")),
-            };
-            ticks.append_value(value.ok_or_else(|| {
-                ArrowError::JsonError(format!("expected a time of type {}, got '{text}'", self.dtype))
-            })?);
-        }
-        Ok(Arc::new(ticks.finish()))
-    }
+/// Nanoseconds since midnight of `HH:MM:SS[.f]`.
+pub(crate) fn time_of_day(text: &str) -> Option<i64> {
+    let (seconds, nanoseconds) = iso_time(format!("1970-01-01T{text}").as_bytes())?;
+    (!text.ends_with('Z')).then_some(seconds * 1_000_000_000 + nanoseconds)
 }
 
 /// Seconds since 1970 and nanoseconds of `YYYY-MM-DDTHH:MM:SS[.f][Z]` (a blank for the T too). Anything else: `None`.
@@ -193,38 +125,29 @@ fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{decoder, iso_time};
-    use arrow::array::{Array, AsArray};
+    use super::{days_of, iso_time, ticks_of, time_of_day};
     use arrow::compute::kernels::cast_utils::string_to_datetime;
-    use arrow::datatypes::{DataType, Field, Schema, TimeUnit, TimestampMicrosecondType};
-    use std::sync::Arc;
-
-    fn times(json: &str) -> Result<Vec<Option<i64>>, String> {
-        let dtype = DataType::Timestamp(TimeUnit::Microsecond, None);
-        let schema = Arc::new(Schema::new(vec![Field::new("ts", dtype, true)]));
-        let mut decoder = decoder(&schema, 100).unwrap();
-        decoder.decode(json.as_bytes()).map_err(|error| error.to_string())?;
-        let batch = decoder.flush().map_err(|error| error.to_string())?.unwrap();
-        let times = batch.column(0).as_primitive::<TimestampMicrosecondType>();
-        Ok((0..times.len()).map(|row| times.is_valid(row).then(|| times.value(row))).collect())
-    }
 
     #[test]
-    fn times_are_texts_or_ticks() {
-        let json = r#"{"ts": "2015-07-15T00:00:00.0004"} {"ts": 1436918400000400} {"ts": null} {}
-            {"ts": "2015-07-15 02:00:00.000400999+02:00"} {"ts": "1969-12-31T23:59:59.9999999Z"} {"ts": "2015-07-15"}"#;
-        let expected = [Some(1_436_918_400_000_400), Some(1_436_918_400_000_400), None, None];
-        let found = times(json).unwrap();
-        assert_eq!(found[..4], expected);
-        assert_eq!(found[4..], [Some(1_436_918_400_000_400), Some(-1), Some(1_436_918_400_000_000)]);
-    }
-
-    #[test]
-    fn a_time_that_does_not_exist_is_refused_with_its_text() {
-        for bad in ["2015-02-29T00:00:00", "2015-13-01T00:00:00", "soon", "2015-07-15T25:00:00"] {
-            let error = times(&format!(r#"{{"ts": "{bad}"}}"#)).unwrap_err();
-            assert!(error.contains(bad), "{error}");
+    fn times_are_read_in_all_their_forms() {
+        for (text, expected) in [
+            ("2015-07-15T00:00:00.0004", Some(1_436_918_400_000_400)),
+            ("2015-07-15 02:00:00.000400999+02:00", Some(1_436_918_400_000_400)),
+            ("1969-12-31T23:59:59.9999999Z", Some(-1)),
+            ("2015-07-15", Some(1_436_918_400_000_000)),
+            ("2015-07-15T00:00", Some(1_436_918_400_000_000)),
+            ("2015-02-29T00:00:00", None),
+            ("2015-13-01T00:00:00", None),
+            ("2015-07-15T25:00:00", None),
+            ("soon", None),
+        ] {
+            assert_eq!(ticks_of(text, 1_000_000), expected, "{text}");
         }
+        assert_eq!(
+            (days_of("1970-01-02"), days_of("1969-12-31"), days_of("1970-1-2")),
+            (Some(1), Some(-1), None)
+        );
+        assert_eq!((time_of_day("00:00:01.5"), time_of_day("24:00:00")), (Some(1_500_000_000), None));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! batches (`rust/py`).
 
 pub mod blocking;
+pub mod columns;
 pub mod console;
 pub mod file_scan;
 pub mod file_sink;
@@ -12,6 +13,7 @@ pub mod file_types;
 mod followed;
 pub mod json;
 mod json_columns;
+pub mod json_rows;
 mod json_text;
 #[cfg(feature = "kafka")]
 pub mod kafka;

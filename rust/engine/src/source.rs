@@ -33,6 +33,9 @@ pub trait Source: Send + Sync {
         false
     }
 
+    /// The job goes on from a checkpoint that knows these splits; others are new since then. Called before `splits`.
+    fn resumes(&self, _splits: &[&str]) {}
+
     /// A reader from `offset` on; `None`: from the beginning. Blocking IO belongs on the reader's own thread.
     ///
     /// # Errors
@@ -56,6 +59,11 @@ pub trait SplitReader: Send {
     /// [`crate::EngineError::Unavailable`] when the reader has given up, [`crate::EngineError::Data`] for damage that
     /// cannot be skipped.
     fn poll(&mut self) -> Result<Poll>;
+
+    /// How far the next offset is behind the end of the split, in the source's own count; `None`: unknown.
+    fn lag(&self) -> Option<u64> {
+        None
+    }
 
     /// Rows or messages behind this reader that are known to wait; `None`: unknown.
     fn pending_rows(&self) -> Option<u64> {

@@ -90,7 +90,16 @@ impl Drawing<'_> {
             }),
             Operator::Running { .. } => notes.push(state(self.plan.state_ends(id)).to_owned()),
             Operator::Sort { .. } => notes.push("state: all rows until the input ends".to_owned()),
-            Operator::Source { bounded: false, .. } => notes.push("endless".to_owned()),
+            Operator::Source { bounded, options, .. } => {
+                if !bounded {
+                    notes.push("endless".to_owned());
+                }
+                if let Some(column) = options.pointer("/columns/arrival").and_then(Value::as_str) {
+                    notes.push(format!(
+                        "not repeatable: {column} is the time of arrival, another one after a restart"
+                    ));
+                }
+            }
             _ => {}
         }
         if let Some(reason) = &node.event_time_ends {
@@ -188,7 +197,8 @@ fn physical(node: &Node, column: &str, units: i64) -> Duration {
 
 /// Where a connector reads or writes, if its options say so.
 fn place(options: &Value) -> String {
-    let text = ["path", "topic", "kind"].iter().find_map(|key| options.get(key).and_then(Value::as_str));
+    let text =
+        ["path", "topic", "pattern", "kind"].iter().find_map(|key| options.get(key).and_then(Value::as_str));
     let many = ["topics", "paths"].iter().find_map(|key| options.get(key).and_then(Value::as_array));
     match (text, many) {
         (Some(text), _) => format!(" {text}"),

@@ -52,7 +52,7 @@ pub enum Operator {
     /// | `python` | `object`: index of the user's source |
     /// | `parquet`, `ndjson`, `csv`, `ipc` | `paths`; `row_index` null or `{name, offset}`; `path_column` null or a name; `polars`: null (arrow-rs reads it), or the JSON of Polars' own reader options, and Polars decodes it |
     /// | the same, followed | `path` (a folder or pattern), `follow: true`, `poll_ms` |
-    /// | `kafka` | `topics`, `bootstrap_servers`, `value` (`json`), `start` and `end` (`earliest`, `latest`; `end` null: endless), `config` (librdkafka's), `columns` (of `key`, `topic`, `partition`, `offset`, `timestamp`, `headers`: the name of the column that takes it), `outage_limit_ms` |
+    /// | `kafka` | `topics` or `pattern`, `bootstrap_servers`, `value` and `key` (`json`, `raw`, `avro`, `protobuf`), `registry` (`url`, `user`, `password`, `token`, `ca_file`), `tombstones` (`error`, `null`, `drop`), `start` and `end` (`earliest`, `latest`, `{timestamp_ms}`, `{offsets: {topic: {partition: offset}}}`; `end` null: endless), `isolation`, `group`, `config` (librdkafka's), `columns` (of `key`, `topic`, `partition`, `offset`, `timestamp`, `headers`, `arrival`: the name of the column that takes it), `outage_limit_ms` |
     /// | `nexmark` | `kind` (`person`, `auction`, `bid`), `events` (null: endless), `rate` (events a second, null: as fast as it goes), `seed`, `splits` |
     Source {
         connector: String,

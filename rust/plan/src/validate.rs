@@ -6,6 +6,16 @@ use crate::node::{JoinColumn, Node, Operator, Plan};
 use crate::running::RunningFunction;
 use crate::schema::Field;
 
+/// Options of sources and sinks whose values may be passwords and tokens; addresses stay readable.
+const SECRET_OPTIONS: [&str; 3] = ["config", "registry", "storage_options"];
+const NO_SECRET: &str = "url";
+
+fn hide(option: &mut serde_json::Value) {
+    let Some(settings) = option.as_object_mut() else { return };
+    let secrets = settings.iter_mut().filter(|(name, _)| *name != NO_SECRET);
+    secrets.for_each(|(_, value)| *value = "***".into());
+}
+
 /// Why a plan cannot be accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
@@ -40,6 +50,21 @@ impl Plan {
     pub fn to_json(&self) -> String {
         // Serialisation of plain values cannot fail; an empty text would be refused by `from_json`.
         serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// The JSON form for files and fingerprints: values of settings that may be secrets are stars.
+    pub fn to_public_json(&self) -> String {
+        let mut plan = self.clone();
+        for node in &mut plan.nodes {
+            if let Operator::Source { options, .. } | Operator::Sink { options, .. } = &mut node.operator {
+                for name in SECRET_OPTIONS {
+                    if let Some(option) = options.get_mut(name) {
+                        hide(option);
+                    }
+                }
+            }
+        }
+        plan.to_json()
     }
 
     /// Checks edges, arity, columns and event times of all nodes.
@@ -217,6 +242,17 @@ mod tests {
             {"operator": "filter", "inputs": [0], "predicate": {"kind": "column", "name": "b"}, "schema": [{"name": "a", "dtype": "int64"}]}]}"#;
         let error = Plan::from_json(text).unwrap_err().to_string();
         assert_eq!(error, "node 1 (filter): reads column 'b', which its input lacks");
+    }
+
+    #[test]
+    fn the_public_form_holds_no_password() {
+        let text = r#"{"version": 1, "nodes": [
+            {"operator": "source", "connector": "kafka", "bounded": true, "schema": [],
+             "options": {"topics": ["bids"], "config": {"sasl.password": "hunter2"},
+                         "registry": {"url": "http://127.0.0.1:1", "password": "hunter2"}}}]}"#;
+        let public = Plan::from_json(text).unwrap().to_public_json();
+        assert!(!public.contains("hunter2") && public.contains("sasl.password"), "{public}");
+        assert!(public.contains("bids") && public.contains("http://127.0.0.1:1"), "{public}");
     }
 
     #[test]

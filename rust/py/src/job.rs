@@ -106,6 +106,10 @@ impl PyJob {
         to_json(&py.detach(|| self.job.status()))
     }
 
+    fn splits(&self, py: Python<'_>) -> PyResult<String> {
+        to_json(&py.detach(|| self.job.splits()))
+    }
+
     fn metrics(&self, py: Python<'_>) -> PyResult<String> {
         to_json(&py.detach(|| self.job.metrics()))
     }

@@ -9,8 +9,11 @@ use dataflare_engine::source::Waker;
 use dataflare_engine::time::{Clock, Instant, SystemClock};
 use dataflare_engine::{EngineError, Result};
 use rdkafka::consumer::Consumer;
-use rdkafka::error::RDKafkaErrorCode;
-use std::collections::BTreeSet;
+use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
+use rdkafka::metadata::Metadata;
+use rdkafka::{Offset, TopicPartitionList};
+use regex::Regex;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,12 +27,38 @@ const NAMED_TOPICS: usize = 20;
 /// Topic and number of a partition.
 pub(super) type Partition = (String, i32);
 
+/// Which topics.
+pub(super) enum Wanted {
+    Names(BTreeSet<String>),
+    /// Whole names match it; those of Kafka itself (`__consumer_offsets`) never do.
+    Pattern(String, Regex),
+}
+
+impl Wanted {
+    /// # Errors
+    /// Both, neither, or a pattern that is no regular expression.
+    pub(super) fn new(topics: &[String], pattern: Option<&str>) -> Result<Self> {
+        match (topics, pattern) {
+            ([], Some(pattern)) => {
+                let whole = Regex::new(&format!("^(?:{pattern})$"));
+                let whole = whole.map_err(|error| {
+                    EngineError::call("kafka pattern", "a regular expression", error.to_string())
+                })?;
+                Ok(Self::Pattern(pattern.to_string(), whole))
+            }
+            ([], None) => Err(EngineError::call("kafka", "at least one topic, or a pattern", "neither")),
+            (_, Some(_)) => Err(EngineError::call("kafka", "topics or a pattern", "both")),
+            (names, None) => Ok(Self::Names(names.iter().cloned().collect())),
+        }
+    }
+}
+
 /// What is known of the cluster. Shared by the source, its readers and the thread of [`Cluster::watch`].
 pub(super) struct Cluster {
     client: Client,
     reports: Reports,
     brokers: String,
-    topics: BTreeSet<String>,
+    wanted: Wanted,
     outage_limit: Duration,
     clock: SystemClock,
     state: Mutex<State>,
@@ -58,14 +87,14 @@ impl Cluster {
         client: Client,
         reports: Reports,
         brokers: &str,
-        topics: &[String],
+        wanted: Wanted,
         outage_limit: Duration,
     ) -> Self {
         Self {
             client,
             reports,
             brokers: brokers.to_string(),
-            topics: topics.iter().cloned().collect(),
+            wanted,
             outage_limit,
             clock: SystemClock::default(),
             state: Mutex::default(),
@@ -104,20 +133,51 @@ impl Cluster {
 
     /// First offset of a partition, and the one that the next message will get.
     pub(super) fn ends(&self, topic: &str, partition: i32) -> Result<(i64, i64)> {
-        let mut answer = self.client.fetch_watermarks(topic, partition, ANSWER);
-        // A partition without a leader for a moment (an election, a broker that just started) is asked again.
+        self.insist(&format!("{topic}[{partition}]"), || {
+            self.client.fetch_watermarks(topic, partition, ANSWER)
+        })
+    }
+
+    /// The first offset of each partition whose message is not older than `milliseconds`; `None`: all are older.
+    pub(super) fn at_time(
+        &self,
+        partitions: &[Partition],
+        milliseconds: i64,
+    ) -> Result<BTreeMap<Partition, Option<i64>>> {
+        let mut times = TopicPartitionList::new();
+        for (topic, partition) in partitions {
+            times
+                .add_partition_offset(topic, *partition, Offset::Offset(milliseconds))
+                .map_err(|error| EngineError::call("kafka start", "a time since 1970", text_of(&error)))?;
+        }
+        let found =
+            self.insist("offsets of a time", || self.client.offsets_for_times(times.clone(), ANSWER))?;
+        let offset = |offset: Offset| match offset {
+            Offset::Offset(offset) => Some(offset),
+            _ => None,
+        };
+        Ok(found
+            .elements()
+            .iter()
+            .map(|element| ((element.topic().to_string(), element.partition()), offset(element.offset())))
+            .collect())
+    }
+
+    /// A partition without a leader for a moment (an election, a broker that just started) is asked again.
+    fn insist<T>(&self, what: &str, ask: impl Fn() -> KafkaResult<T>) -> Result<T> {
+        let mut answer = ask();
         let since = self.clock.now();
         while answer.is_err() && self.clock.now().since(since) < self.outage_limit.min(FIRST_CONTACT) {
             self.client.poll(Duration::from_millis(200));
-            answer = self.client.fetch_watermarks(topic, partition, ANSWER);
+            answer = ask();
         }
-        answer
-            .map_err(|error| EngineError::unavailable(format!("kafka {topic}[{partition}]"), text_of(&error)))
+        answer.map_err(|error| EngineError::unavailable(format!("kafka {what}"), text_of(&error)))
     }
 
-    /// Asks each second until `stop` is closed.
-    pub(super) fn watch(self: Arc<Self>, stop: &Receiver<()>) {
+    /// Asks each second until `stop` is closed; calls `more` as often.
+    pub(super) fn watch(self: Arc<Self>, stop: &Receiver<()>, more: impl Fn()) {
         while stop.recv_timeout(ANSWER) == Err(RecvTimeoutError::Timeout) {
+            more();
             // Serves the client's reports.
             while self.client.poll(Duration::ZERO).is_some() {}
             match self.ask() {
@@ -135,9 +195,26 @@ impl Cluster {
 
     /// What is waited for, since when.
     pub(super) fn waits_for(&self) -> Option<String> {
-        let (since, reason) = self.state().outage.clone()?;
+        let state = self.state();
+        if let (None, Some([]), Wanted::Pattern(pattern, _)) =
+            (&state.outage, state.partitions.as_deref(), &self.wanted)
+        {
+            return Some(format!("no topic of {} matches the pattern {pattern} yet", self.place()));
+        }
+        let (since, reason) = state.outage.clone()?;
+        drop(state);
         let seconds = self.clock.now().since(since).as_secs();
         Some(format!("{} does not answer since {seconds} s: {reason}", self.place()))
+    }
+
+    /// A bounded read of a pattern that no topic matches.
+    pub(super) fn no_topic(&self) -> EngineError {
+        let known = self.known_topics().unwrap_or_else(|error| format!("(not known: {error})"));
+        EngineError::call(
+            "kafka pattern",
+            format!("one that a topic of {} matches: {known}", self.brokers),
+            "one that none matches",
+        )
     }
 
     /// Has `waker` called when the cluster is given up.
@@ -179,12 +256,39 @@ impl Cluster {
     }
 
     fn ask(&self) -> Result<Vec<Partition>, Trouble> {
+        match &self.wanted {
+            Wanted::Names(names) => self.ask_for(names),
+            Wanted::Pattern(_, pattern) => self.ask_for_all(pattern),
+        }
+    }
+
+    fn metadata(&self, topic: Option<&str>) -> Result<Metadata, Trouble> {
+        self.client.fetch_metadata(topic, ANSWER).map_err(|error| {
+            while self.client.poll(Duration::ZERO).is_some() {}
+            self.trouble(text_of(&error))
+        })
+    }
+
+    fn ask_for_all(&self, pattern: &Regex) -> Result<Vec<Partition>, Trouble> {
         let mut found = Vec::new();
-        for topic in &self.topics {
-            let metadata = self.client.fetch_metadata(Some(topic), ANSWER).map_err(|error| {
-                while self.client.poll(Duration::ZERO).is_some() {}
-                self.trouble(text_of(&error))
-            })?;
+        for answer in self.metadata(None)?.topics() {
+            let name = answer.name();
+            if name.starts_with("__") || !pattern.is_match(name) {
+                continue;
+            }
+            if let Some(code) = answer.error() {
+                return Err(self.topic_trouble(name, code.into()));
+            }
+            found.extend(answer.partitions().iter().map(|partition| (name.to_string(), partition.id())));
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    fn ask_for(&self, topics: &BTreeSet<String>) -> Result<Vec<Partition>, Trouble> {
+        let mut found = Vec::new();
+        for topic in topics {
+            let metadata = self.metadata(Some(topic))?;
             for answer in metadata.topics().iter().filter(|answer| answer.name() == topic) {
                 if let Some(code) = answer.error() {
                     return Err(self.topic_trouble(topic, code.into()));

@@ -1,19 +1,21 @@
 //! Messages of a partition to columns. Runs on the workers.
 //!
-//! The common case decodes a batch in one go. If one message spoils it, each is tried alone, and the bad ones become
-//! rejected rows with their topic, partition and offset.
+//! A message is decoded once: what does not fit is taken back and becomes a rejected row with its topic, partition,
+//! offset and field. Not here: how bytes are written (`payload.rs`).
 
 use super::cluster::Partition;
+use super::payload::{Bad, Newest, Payload};
 use super::queue::{Message, Messages};
-use crate::json;
+use super::registry::Registry;
+use crate::columns::Column;
 use arrow::array::{
     ArrayRef, BinaryViewBuilder, Int32Array, Int64Array, LargeListArray, RecordBatch, RecordBatchOptions,
-    StringViewBuilder, StructArray, TimestampMillisecondArray,
+    StringViewBuilder, StructArray, TimestampMicrosecondArray, TimestampMillisecondArray,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::cast;
-use arrow::datatypes::{DataType as Arrow, Schema as ArrowSchema, SchemaRef};
-use dataflare_engine::source::{Decoded, Rejected};
+use arrow::datatypes::{DataType as Arrow, SchemaRef};
+use dataflare_engine::source::{Decoded, Rejected, Waker};
 use dataflare_engine::types::arrow_schema;
 use dataflare_engine::{EngineError, Result};
 use dataflare_plan::{DataType, Field};
@@ -24,7 +26,7 @@ use std::sync::Arc;
 /// Longer reasons are cut: they may quote the whole message.
 const REASON_CHARS: usize = 300;
 
-/// How the value of a message is written.
+/// How the key or the value of a message is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Format {
@@ -33,6 +35,23 @@ pub(super) enum Format {
     Json,
     /// Bytes or text: the one column that is not added by `columns`.
     Raw,
+    /// Avro behind the id of its schema.
+    Avro,
+    /// Protobuf behind the id of its schema.
+    Protobuf,
+}
+
+/// What a message without a value is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Tombstones {
+    /// A bad message.
+    #[default]
+    Error,
+    /// A row of nulls.
+    Null,
+    /// No row.
+    Drop,
 }
 
 /// What else of a message can be a column.
@@ -45,15 +64,26 @@ pub(super) enum Extra {
     Offset,
     Timestamp,
     Headers,
+    /// When the engine took the message: another value each time it is read.
+    Arrival,
 }
 
 /// Where a column comes from.
 #[derive(Clone, Copy, Debug)]
 enum Origin {
-    /// The field of the JSON object with this place in `Decoding::json`.
+    /// The field of the value with this place.
     Field(usize),
-    Raw,
     Extra(Extra),
+}
+
+/// How messages are read, as options say it.
+#[derive(Clone, Debug)]
+pub(super) struct Reading<'a> {
+    pub(super) value: Format,
+    pub(super) key: Format,
+    pub(super) tombstones: Tombstones,
+    pub(super) columns: &'a BTreeMap<Extra, String>,
+    pub(super) registry: Option<Arc<Registry>>,
 }
 
 /// The columns of a source.
@@ -61,52 +91,56 @@ enum Origin {
 pub(super) struct Decoding {
     schema: SchemaRef,
     origins: Vec<Origin>,
-    format: Format,
-    /// The fields that are read from the JSON object.
-    json: SchemaRef,
+    fields: Vec<Field>,
+    value: Payload,
+    key: Option<(DataType, Payload)>,
+    tombstones: Tombstones,
+    registry: Option<Arc<Registry>>,
 }
 
 impl Decoding {
-    /// `columns` says which columns hold something else than the value.
-    pub(super) fn new(fields: &[Field], format: Format, columns: &BTreeMap<Extra, String>) -> Result<Self> {
+    pub(super) fn new(fields: &[Field], reading: &Reading<'_>) -> Result<Self> {
         let schema = arrow_schema(fields);
-        let (mut origins, mut json_fields) = (Vec::new(), Vec::new());
-        for (field, arrow) in fields.iter().zip(schema.fields()) {
-            let extra = columns.iter().find(|(_, name)| **name == field.name);
-            origins.push(match (extra, format) {
-                (Some((extra, _)), _) => {
+        let (mut origins, mut value_fields, mut key) = (Vec::new(), Vec::new(), None);
+        for field in fields {
+            let extra =
+                reading.columns.iter().find(|(_, name)| **name == field.name).map(|(extra, _)| *extra);
+            origins.push(match extra {
+                Some(Extra::Key) => {
+                    let payload = Payload::new(
+                        "key",
+                        reading.key,
+                        reading.registry.as_ref(),
+                        &key_fields(field, reading.key)?,
+                    )?;
+                    Column::new(&field.dtype).map_err(|found| unreadable(&field.name, found))?;
+                    key = Some((field.dtype.clone(), payload));
+                    Origin::Extra(Extra::Key)
+                }
+                Some(extra) => {
                     extra.check(field)?;
-                    Origin::Extra(*extra)
+                    Origin::Extra(extra)
                 }
-                (None, Format::Json) => {
-                    json_fields.push(Arc::clone(arrow));
-                    Origin::Field(json_fields.len() - 1)
+                None => {
+                    value_fields.push(field.clone());
+                    Origin::Field(value_fields.len() - 1)
                 }
-                (None, Format::Raw) => Origin::Raw,
             });
         }
-        let raw = || {
-            fields
-                .iter()
-                .zip(&origins)
-                .filter(|(_, origin)| matches!(origin, Origin::Raw))
-                .map(|(field, _)| field)
-        };
-        if let Some(field) = raw().find(|field| !matches!(field.dtype, DataType::Binary | DataType::String)) {
-            return Err(EngineError::call(
-                place(field),
-                "Binary or String for value=\"raw\"",
-                field.dtype.to_string(),
-            ));
-        }
-        if let Some(field) = raw().nth(1) {
-            return Err(EngineError::call(place(field), "one column for value=\"raw\"", "a second one"));
-        }
-        let json = Arc::new(ArrowSchema::new(json_fields));
-        json::decoder(&json, 1).map_err(|error| {
-            EngineError::call("kafka value", "column types that JSON holds", error.to_string())
-        })?;
-        Ok(Self { schema, origins, format, json })
+        let value = Payload::new("value", reading.value, reading.registry.as_ref(), &value_fields)?;
+        Column::of_message(&value_fields).map_err(|found| unreadable("value", found))?;
+        let registry = reading.registry.clone().filter(|_| {
+            value.is_registered() || key.as_ref().is_some_and(|(_, payload)| payload.is_registered())
+        });
+        Ok(Self {
+            schema,
+            origins,
+            fields: value_fields,
+            value,
+            key,
+            tombstones: reading.tombstones,
+            registry,
+        })
     }
 
     /// No rows.
@@ -114,29 +148,57 @@ impl Decoding {
         Decoded::whole(RecordBatch::new_empty(Arc::clone(&self.schema)))
     }
 
-    pub(super) fn decode(&self, partition: &Partition, messages: &Messages) -> Result<Decoded> {
-        let mut rejected = Vec::new();
-        let all: Vec<Message<'_>> = messages.iter().collect();
-        let mut good = self.without_bad_text(&all, partition, &mut rejected);
-        let values = match (self.format, self.json_values(&good)) {
-            (Format::Raw, _) => None,
-            (Format::Json, Ok(values)) => Some(values),
-            (Format::Json, Err(_)) => {
-                good = self.one_by_one(&good, partition, &mut rejected)?;
-                // Each of them was decoded alone.
-                let values = self
-                    .json_values(&good)
-                    .map_err(|reason| EngineError::internal("kafka's JSON", reason))?;
-                Some(values)
+    /// True once every schema that the messages name is known; else `waker` is called when one has come.
+    ///
+    /// # Errors
+    /// The registry was given up, or refuses us.
+    pub(super) fn is_ready(&self, messages: &Messages, waker: &Waker) -> Result<bool> {
+        let Some(registry) = &self.registry else { return Ok(true) };
+        let (mut ready, mut newest) = (true, None);
+        for message in messages.iter() {
+            let value = message.payload().filter(|_| self.value.is_registered());
+            let key = message.key().filter(|_| self.key.as_ref().is_some_and(|(_, key)| key.is_registered()));
+            for id in [value, key].into_iter().flatten().filter_map(Payload::schema_id) {
+                // Neighbours mostly have the same schema.
+                if newest != Some(id) {
+                    ready &= registry.is_known(id, waker)?;
+                    newest = Some(id);
+                }
             }
+        }
+        Ok(ready)
+    }
+
+    /// `arrived`: microseconds since 1970.
+    pub(super) fn decode(&self, partition: &Partition, messages: &Messages, arrived: i64) -> Result<Decoded> {
+        let columns_of = |found| EngineError::internal("kafka columns", found);
+        let mut values = Column::of_message(&self.fields).map_err(columns_of)?;
+        let mut keys = match &self.key {
+            Some((dtype, _)) => Some(Column::new(dtype).map_err(columns_of)?),
+            None => None,
         };
+        let (mut good, mut rejected) = (Vec::new(), Vec::new());
+        let mut newest = Newest::default();
+        for message in messages.iter() {
+            match self.row(message, &mut values, keys.as_mut(), &mut newest) {
+                Ok(true) => good.push(message),
+                Ok(false) => {}
+                Err(bad) => {
+                    values.truncate(good.len());
+                    if let Some(keys) = &mut keys {
+                        keys.truncate(good.len());
+                    }
+                    rejected.push(reject(partition, message, &bad));
+                }
+            }
+        }
+        let values = values.take_fields()?;
+        let keys = keys.map(|mut keys| keys.take()).transpose()?;
+        let missing = || EngineError::internal("kafka", "a column that no message has");
         let columns = self.origins.iter().zip(self.schema.fields()).map(|(origin, field)| match origin {
-            Origin::Field(index) => match &values {
-                Some(values) => Ok(Arc::clone(values.column(*index))),
-                None => Err(EngineError::internal("kafka", "a field of a value that is not JSON")),
-            },
-            Origin::Raw => bytes_column(&good, Message::payload, field.data_type()),
-            Origin::Extra(extra) => extra.column(&good, partition, field.data_type()),
+            Origin::Field(place) => values.get(*place).cloned().ok_or_else(missing),
+            Origin::Extra(Extra::Key) => keys.clone().ok_or_else(missing),
+            Origin::Extra(extra) => extra.column(&good, partition, arrived, field.data_type()),
         });
         let columns = columns.collect::<Result<Vec<_>>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(good.len()));
@@ -144,88 +206,52 @@ impl Decoding {
         Ok(Decoded { records, positions: positions(messages, &good), rejected })
     }
 
-    /// The messages whose key and value are text where a column wants text.
-    fn without_bad_text<'a>(
+    /// Adds the message as a row; false: it is none.
+    fn row(
         &self,
-        messages: &[Message<'a>],
-        partition: &Partition,
-        rejected: &mut Vec<Rejected>,
-    ) -> Vec<Message<'a>> {
-        let wants_text = |wanted: fn(&Origin) -> bool| {
-            let mut columns = self.origins.iter().zip(self.schema.fields());
-            columns.any(|(origin, field)| wanted(origin) && field.data_type() == &Arrow::Utf8View)
-        };
-        let key = wants_text(|origin| matches!(origin, Origin::Extra(Extra::Key)));
-        let value = wants_text(|origin| matches!(origin, Origin::Raw));
-        if !key && !value {
-            return messages.to_vec();
+        message: Message<'_>,
+        values: &mut Column,
+        keys: Option<&mut Column>,
+        newest: &mut Newest,
+    ) -> std::result::Result<bool, Bad> {
+        match (message.payload(), self.tombstones) {
+            (Some(payload), _) => self.value.read(payload, values, newest)?,
+            (None, Tombstones::Null) => values.push_null(),
+            (None, Tombstones::Drop) => return Ok(false),
+            (None, Tombstones::Error) => return Err(Bad::tombstone()),
         }
-        let is_text = |bytes: Option<&[u8]>| bytes.is_none_or(|bytes| std::str::from_utf8(bytes).is_ok());
-        let mut good = Vec::with_capacity(messages.len());
-        for message in messages {
-            let bad = if key && !is_text(message.key()) {
-                Some("key")
-            } else if value && !is_text(message.payload()) {
-                Some("value")
-            } else {
-                None
-            };
-            match bad {
-                None => good.push(*message),
-                Some(part) => rejected.push(reject(
-                    partition,
-                    *message,
-                    "utf8",
-                    &format!("its {part} is not UTF-8 text"),
-                )),
+        if let (Some(keys), Some((_, payload))) = (keys, &self.key) {
+            match message.key() {
+                Some(key) => payload.read(key, keys, newest)?,
+                None => keys.push_null(),
             }
         }
-        good
+        Ok(true)
     }
+}
 
-    /// All values at once; an error if one of them is bad.
-    fn json_values(&self, messages: &[Message<'_>]) -> Result<RecordBatch, String> {
-        let mut decoder = json::decoder(&self.json, messages.len()).map_err(|error| error.to_string())?;
-        for (index, message) in messages.iter().enumerate() {
-            let payload = message.payload().ok_or("no value: it is a tombstone")?;
-            let read = decoder.decode(payload).map_err(|error| error.to_string())?;
-            if read != payload.len() || decoder.has_partial_record() || decoder.len() != index + 1 {
-                return Err("its value is not one JSON object".to_string());
-            }
-        }
-        let batch = decoder.flush().map_err(|error| error.to_string())?;
-        Ok(batch.unwrap_or_else(|| RecordBatch::new_empty(Arc::clone(&self.json))))
+/// The fields of a key: those of its struct, or the column itself.
+fn key_fields(field: &Field, format: Format) -> Result<Vec<Field>> {
+    match (&field.dtype, format) {
+        (_, Format::Raw) => Ok(vec![field.clone()]),
+        (DataType::Struct(fields), _) => Ok(fields.clone()),
+        (other, _) => Err(EngineError::call(place(field), "a Struct of the key's fields", other.to_string())),
     }
+}
 
-    /// Tries each message alone; returns the good ones.
-    fn one_by_one<'a>(
-        &self,
-        messages: &[Message<'a>],
-        partition: &Partition,
-        rejected: &mut Vec<Rejected>,
-    ) -> Result<Vec<Message<'a>>> {
-        let mut good = Vec::with_capacity(messages.len());
-        for message in messages {
-            match self.json_values(std::slice::from_ref(message)) {
-                Ok(_) => good.push(*message),
-                Err(_) if message.payload().is_none() => {
-                    let reason = "expected a JSON object, got no value (a tombstone)";
-                    rejected.push(reject(partition, *message, "tombstone", reason));
-                }
-                Err(reason) => rejected.push(reject(partition, *message, "json", &reason)),
-            }
-        }
-        Ok(good)
-    }
+fn unreadable(place: &str, found: String) -> EngineError {
+    EngineError::call(format!("kafka {place}"), "column types that a message holds", found)
 }
 
 impl Extra {
     fn check(self, field: &Field) -> Result<()> {
         let (fits, expected) = match (self, &field.dtype) {
-            (Self::Key, dtype) => (matches!(dtype, DataType::Binary | DataType::String), "Binary or String"),
+            (Self::Key, _) => (true, "the type of the key"),
             (Self::Topic, dtype) => (matches!(dtype, DataType::String), "String"),
             (Self::Partition | Self::Offset, dtype) => (dtype.is_integer(), "an integer type"),
-            (Self::Timestamp, dtype) => (matches!(dtype, DataType::Datetime { .. }), "a Datetime"),
+            (Self::Timestamp | Self::Arrival, dtype) => {
+                (matches!(dtype, DataType::Datetime { .. }), "a Datetime")
+            }
             (Self::Headers, DataType::List(inner)) => {
                 let pair = matches!(&**inner, DataType::Struct(parts)
                     if matches!(parts.as_slice(), [name, value]
@@ -237,9 +263,18 @@ impl Extra {
         if fits { Ok(()) } else { Err(EngineError::call(place(field), expected, field.dtype.to_string())) }
     }
 
-    fn column(self, messages: &[Message<'_>], partition: &Partition, dtype: &Arrow) -> Result<ArrayRef> {
+    fn column(
+        self,
+        messages: &[Message<'_>],
+        partition: &Partition,
+        arrived: i64,
+        dtype: &Arrow,
+    ) -> Result<ArrayRef> {
         let column: ArrayRef = match self {
-            Self::Key => return bytes_column(messages, Message::key, dtype),
+            Self::Key => return Err(EngineError::internal("kafka", "the key is decoded with the value")),
+            Self::Arrival => {
+                Arc::new(TimestampMicrosecondArray::from_value(arrived, messages.len()).with_timezone("UTC"))
+            }
             Self::Topic => {
                 let mut topics = StringViewBuilder::with_capacity(messages.len());
                 messages.iter().for_each(|_| topics.append_value(&partition.0));
@@ -263,13 +298,13 @@ fn place(field: &Field) -> String {
     format!("kafka column {}", field.name)
 }
 
-fn reject(partition: &Partition, message: Message<'_>, code: &'static str, reason: &str) -> Rejected {
-    let mut text: String = reason.chars().take(REASON_CHARS).collect();
-    if text.len() < reason.len() {
+fn reject(partition: &Partition, message: Message<'_>, bad: &Bad) -> Rejected {
+    let mut text: String = bad.reason.chars().take(REASON_CHARS).collect();
+    if text.len() < bad.reason.len() {
         text.push('…');
     }
     Rejected {
-        code,
+        code: bad.code,
         message: text,
         offset: format!("{}[{}] offset {}", partition.0, partition.1, message.offset()),
     }
@@ -280,24 +315,6 @@ fn positions(messages: &Messages, good: &[Message<'_>]) -> Option<Vec<u64>> {
     let first = messages.first()?.offset();
     let dense = good.iter().zip(first..).all(|(message, expected)| message.offset() == expected);
     (!dense).then(|| good.iter().map(|message| u64::try_from(message.offset()).unwrap_or(0)).collect())
-}
-
-fn bytes_column<'a>(
-    messages: &[Message<'a>],
-    part: impl Fn(Message<'a>) -> Option<&'a [u8]>,
-    dtype: &Arrow,
-) -> Result<ArrayRef> {
-    if dtype == &Arrow::Utf8View {
-        let mut texts = StringViewBuilder::with_capacity(messages.len());
-        for message in messages {
-            // `without_bad_text` has rejected everything else.
-            texts.append_option(part(*message).and_then(|bytes| std::str::from_utf8(bytes).ok()));
-        }
-        return Ok(Arc::new(texts.finish()));
-    }
-    let mut values = BinaryViewBuilder::with_capacity(messages.len());
-    messages.iter().for_each(|message| values.append_option(part(*message)));
-    Ok(Arc::new(values.finish()))
 }
 
 fn headers_column(messages: &[Message<'_>], dtype: &Arrow) -> Result<ArrayRef> {

@@ -8,12 +8,23 @@
 //! | `client.rs` | settings, and what librdkafka reports |
 //! | `cluster.rs` | partitions that there are, brokers that do not answer |
 //! | `queue.rs` | messages of one partition, read in place: the only `unsafe` |
-//! | `decode.rs` | messages to columns |
+//! | `decode.rs`, `payload.rs` | messages to columns; keys and values by the way they are written |
+//! | `avro.rs`, `protobuf.rs`, `registry.rs` | two of these ways, and the schemas that messages name |
+//! | `span.rs` | where partitions begin and end, if not at their own ends |
+//! | `group.rs` | offsets shown to brokers under a consumer group |
 //! | `source.rs`, `sink.rs` | the way in, the way out |
+//! | `messages.rs` | rows to messages |
 
+mod avro;
 mod client;
 mod cluster;
 mod decode;
+mod group;
+mod messages;
+mod payload;
+mod protobuf;
 mod queue;
+mod registry;
 pub mod sink;
 pub mod source;
+mod span;

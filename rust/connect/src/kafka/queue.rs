@@ -124,6 +124,18 @@ impl PartitionQueue {
         taken
     }
 
+    /// The end of the partition as the last answer of a broker told it; `None` before the first. Asks nobody.
+    pub(super) fn end_known(&self) -> Option<i64> {
+        let (mut low, mut high) = (-1, -1);
+        // SAFETY: client and topic are alive; the name belongs to the topic; places for the two results.
+        let code = unsafe {
+            let name = ffi::rd_kafka_topic_name(self.topic.as_ptr());
+            let client = self.client.client().native_ptr();
+            ffi::rd_kafka_get_watermark_offsets(client, name, self.partition, &mut low, &mut high)
+        };
+        (code == ffi::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR && high >= 0).then_some(high)
+    }
+
     /// Messages that have arrived and were not taken.
     pub(super) fn waiting(&self) -> usize {
         // SAFETY: the queue is alive.

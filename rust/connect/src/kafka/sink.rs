@@ -1,18 +1,15 @@
-//! A topic of Kafka as a sink: one JSON message a row, in the partition of its key. At least once.
+//! A topic of Kafka as a sink: one message a row, in the partition of its key. At least once.
 //!
 //! An idempotent producer, shared by the workers, keeps the order of each partition and writes nothing twice by itself;
 //! rows since the last committed epoch are written again after a crash. A barrier waits (on an IO thread) until the
 //! brokers have every message of its epoch. Keyed, it takes upserts: a deleted row becomes a tombstone.
 
 use super::client::{Reports, refused, settings, text_of};
-use super::cluster::Cluster;
+use super::cluster::{Cluster, Wanted};
+use super::messages::{Encodable, Encoded, Layout, Wanted as Columns};
 use super::queue::Client;
-use crate::json;
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::DataType as Arrow;
-use dataflare_engine::event::{Batch, Change, Epoch};
+use dataflare_engine::event::{Batch, Epoch};
 use dataflare_engine::sink::{Preparation, Prepared, Sink, SinkWriter};
-use dataflare_engine::types::arrow_schema;
 use dataflare_engine::{EngineError, Result};
 use dataflare_plan::{Field, FrameKind};
 use rdkafka::ClientContext;
@@ -39,6 +36,8 @@ const OURS: &[(&str, &str)] = &[
 const OWNED: &[(&str, &str)] = &[
     ("bootstrap.servers", "the option bootstrap_servers"),
     ("metadata.broker.list", "the option bootstrap_servers"),
+    ("compression.type", "the option compression"),
+    ("compression.codec", "the option compression"),
     ("enable.idempotence", "the idempotent producer that this sink is"),
     ("message.timeout.ms", "the option outage_limit"),
     ("delivery.timeout.ms", "the option outage_limit"),
@@ -55,6 +54,14 @@ struct Options {
     key: Option<Vec<String>>,
     #[serde(default)]
     value: Format,
+    /// The column whose pairs of text and binary become headers. No part of the value.
+    #[serde(default)]
+    headers: Option<String>,
+    /// The column that becomes the time of the message.
+    #[serde(default)]
+    timestamp: Option<String>,
+    #[serde(default)]
+    compression: Compression,
     /// A message that no broker takes for so long fails the job.
     #[serde(default = "ten_minutes")]
     outage_limit_ms: u64,
@@ -66,8 +73,34 @@ struct Options {
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Format {
+    /// One object a row.
     #[default]
     Json,
+    /// The one column of texts or bytes that is neither key, headers nor time.
+    Raw,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Compression {
+    #[default]
+    None,
+    Gzip,
+    Snappy,
+    Lz4,
+    Zstd,
+}
+
+impl Compression {
+    fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Snappy => "snappy",
+            Self::Lz4 => "lz4",
+            Self::Zstd => "zstd",
+        }
+    }
 }
 
 fn ten_minutes() -> u64 {
@@ -77,7 +110,7 @@ fn ten_minutes() -> u64 {
 /// A topic to write to.
 pub struct KafkaSink {
     topic: Arc<str>,
-    key: Arc<[usize]>,
+    layout: Arc<Layout>,
     producer: Arc<ThreadedProducer<Deliveries>>,
     deliveries: Deliveries,
     /// Looks at the topic before the first row, then goes away.
@@ -86,7 +119,7 @@ pub struct KafkaSink {
 
 impl std::fmt::Debug for KafkaSink {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "KafkaSink({}, key {:?})", self.topic, self.key)
+        write!(f, "KafkaSink({}, {:?})", self.topic, self.layout)
     }
 }
 
@@ -97,25 +130,16 @@ impl KafkaSink {
     /// Bad options, settings that librdkafka refuses, a key that is no column, types that JSON cannot hold.
     pub fn new(options: &Value, fields: &[Field]) -> Result<Self> {
         let options: Options = serde_json::from_value(options.clone()).map_err(|error| {
-            let expected = "options topic, bootstrap_servers, key, value, outage_limit_ms, config";
+            let expected = "options topic, bootstrap_servers, key, value, headers, timestamp, compression, outage_limit_ms, config";
             EngineError::call("kafka sink", expected, error.to_string())
         })?;
-        let Format::Json = options.value;
-        json::check(&arrow_schema(fields)).map_err(|error| {
-            EngineError::call("kafka sink", "column types that JSON holds", error.to_string())
-        })?;
-        let key = options.key.unwrap_or_default();
-        let key = key.iter().map(|name| {
-            fields.iter().position(|field| &field.name == name).ok_or_else(|| {
-                let names: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
-                EngineError::call(
-                    "kafka sink key",
-                    format!("columns among {}", names.join(", ")),
-                    name.clone(),
-                )
-            })
-        });
-        let key = key.collect::<Result<Vec<_>>>()?;
+        let columns = Columns {
+            key: options.key.clone().unwrap_or_default(),
+            headers: options.headers.clone(),
+            timestamp: options.timestamp.clone(),
+            raw: matches!(options.value, Format::Raw),
+        };
+        let layout = Layout::new(&columns, fields)?;
         let config = match options.config {
             Value::Null => Map::new(),
             Value::Object(config) => config,
@@ -129,11 +153,12 @@ impl KafkaSink {
         };
         let mut producer = settings(&options.bootstrap_servers, OURS, &config, OWNED)?;
         producer.set("message.timeout.ms", options.outage_limit_ms.to_string());
+        producer.set("compression.type", options.compression.name());
         let deliveries = Deliveries::default();
         let producer = producer.create_with_context(deliveries.clone()).map_err(|error| refused(&error))?;
         let cluster = cluster(&options.bootstrap_servers, &options.topic, &config, options.outage_limit_ms)?;
         Ok(Self {
-            key: key.into(),
+            layout: Arc::new(layout),
             producer: Arc::new(producer),
             deliveries,
             cluster: Mutex::new(Some(cluster)),
@@ -153,14 +178,15 @@ fn cluster(brokers: &str, topic: &str, config: &Map<String, Value>, outage_limit
     let client = settings(brokers, &[("client.id", "dataflare_fast")], &config, &[])?;
     let client: Client =
         Arc::new(client.create_with_context(reports.clone()).map_err(|error| refused(&error))?);
-    Ok(Cluster::new(client, reports, brokers, &[topic.to_string()], Duration::from_millis(outage_limit_ms)))
+    let wanted = Wanted::new(&[topic.to_string()], None)?;
+    Ok(Cluster::new(client, reports, brokers, wanted, Duration::from_millis(outage_limit_ms)))
 }
 
 impl Sink for KafkaSink {
     fn takes(&self, kind: FrameKind) -> bool {
         match kind {
             FrameKind::Append => true,
-            FrameKind::Upsert => !self.key.is_empty(),
+            FrameKind::Upsert => !self.layout.key.is_empty(),
             FrameKind::Retract => false,
         }
     }
@@ -171,7 +197,7 @@ impl Sink for KafkaSink {
         }
         Ok(Box::new(Writer {
             topic: Arc::clone(&self.topic),
-            key: Arc::clone(&self.key),
+            layout: Arc::clone(&self.layout),
             producer: Arc::clone(&self.producer),
             deliveries: self.deliveries.clone(),
             encoded: None,
@@ -269,7 +295,7 @@ impl Outstanding {
 
 struct Writer {
     topic: Arc<str>,
-    key: Arc<[usize]>,
+    layout: Arc<Layout>,
     producer: Arc<ThreadedProducer<Deliveries>>,
     deliveries: Deliveries,
     /// The messages of the batch that was given back.
@@ -286,12 +312,12 @@ impl SinkWriter for Writer {
         let mut encoded = match self.encoded.take() {
             // The rest of a batch that was given back.
             Some(encoded) if encoded.left() == batch.rows() => encoded,
-            _ => Encoded::new(&batch, &self.key)?,
+            _ => Encoded::new(&batch, &self.layout)?,
         };
         let before = encoded.left();
         while let Some(message) = encoded.message() {
             if let Some(message) = message
-                && !self.send(&message)?
+                && !self.send(message)?
             {
                 let sent = before - encoded.left();
                 let rest = batch.records.slice(batch.rows() - encoded.left(), encoded.left());
@@ -325,10 +351,12 @@ impl SinkWriter for Writer {
 
 impl Writer {
     /// False: librdkafka's queue is full.
-    fn send(&self, message: &Encodable<'_>) -> Result<bool> {
+    fn send(&self, message: Encodable<'_>) -> Result<bool> {
         let mut record = BaseRecord::<[u8], [u8], _>::with_opaque_to(&self.topic, Arc::clone(&self.sent));
         record.key = message.key;
         record.payload = message.value;
+        record.timestamp = message.time_ms;
+        record.headers = message.headers;
         self.sent.more();
         let Err((error, _)) = self.producer.send(record) else { return Ok(true) };
         self.sent.less();
@@ -343,103 +371,6 @@ impl Writer {
                 ),
             }),
             _ => Err(EngineError::unavailable(format!("kafka topic {}", self.topic), text_of(&error))),
-        }
-    }
-}
-
-/// A batch as messages.
-struct Encoded {
-    values: Lines,
-    keys: Keys,
-    changes: Option<arrow::array::UInt8Array>,
-    rows: usize,
-    next: usize,
-}
-
-/// One message. No value: a tombstone.
-struct Encodable<'a> {
-    row: usize,
-    key: Option<&'a [u8]>,
-    value: Option<&'a [u8]>,
-}
-
-impl Encoded {
-    fn new(batch: &Batch, key: &[usize]) -> Result<Self> {
-        Ok(Self {
-            values: Lines::new(&batch.records)?,
-            keys: Keys::new(&batch.records, key)?,
-            changes: batch.changes.clone(),
-            rows: batch.rows(),
-            next: 0,
-        })
-    }
-
-    fn left(&self) -> usize {
-        self.rows - self.next
-    }
-
-    /// The message of the next row: `None` behind the last, `Some(None)` for a row that is none.
-    fn message(&self) -> Option<Option<Encodable<'_>>> {
-        if self.next >= self.rows {
-            return None;
-        }
-        let row = self.next;
-        let change = self.changes.as_ref().map_or(Change::Insert as u8, |changes| changes.value(row));
-        if change == Change::UpdateBefore as u8 {
-            return Some(None);
-        }
-        let value = if change == Change::Delete as u8 { None } else { Some(self.values.line(row)) };
-        Some(Some(Encodable { row, key: self.keys.key(row), value }))
-    }
-}
-
-/// JSON texts, one a row.
-struct Lines {
-    text: Vec<u8>,
-    ends: Vec<usize>,
-}
-
-impl Lines {
-    fn new(records: &RecordBatch) -> Result<Self> {
-        let text = json::lines(records)?;
-        // Line breaks inside of texts are escaped.
-        let ends =
-            text.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(place, _)| place).collect();
-        Ok(Self { text, ends })
-    }
-
-    fn line(&self, row: usize) -> &[u8] {
-        let start = row.checked_sub(1).and_then(|before| self.ends.get(before)).map_or(0, |end| end + 1);
-        let end = self.ends.get(row).copied().unwrap_or(self.text.len());
-        self.text.get(start..end).unwrap_or_default()
-    }
-}
-
-/// Keys of messages: one text or binary column as it is, anything else as a JSON object of the key's columns.
-enum Keys {
-    None,
-    Texts(arrow::array::StringViewArray),
-    Bytes(arrow::array::BinaryViewArray),
-    Objects(Lines),
-}
-
-impl Keys {
-    fn new(records: &RecordBatch, key: &[usize]) -> Result<Self> {
-        let columns = records.project(key)?;
-        Ok(match (columns.columns(), columns.schema().fields().first().map(|field| field.data_type())) {
-            ([], _) => Self::None,
-            ([texts], Some(Arrow::Utf8View)) => Self::Texts(texts.as_string_view().clone()),
-            ([bytes], Some(Arrow::BinaryView)) => Self::Bytes(bytes.as_binary_view().clone()),
-            _ => Self::Objects(Lines::new(&columns)?),
-        })
-    }
-
-    fn key(&self, row: usize) -> Option<&[u8]> {
-        match self {
-            Self::None => None,
-            Self::Texts(texts) => texts.is_valid(row).then(|| texts.value(row).as_bytes()),
-            Self::Bytes(bytes) => bytes.is_valid(row).then(|| bytes.value(row)),
-            Self::Objects(objects) => Some(objects.line(row)),
         }
     }
 }

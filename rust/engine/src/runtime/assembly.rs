@@ -180,7 +180,7 @@ impl Assembly<'_> {
             watermarks: self.watermark_nodes(&sequencers, &dealers),
             roles: self.roles(&sinks),
             workers,
-            plan: fingerprint(&self.blueprint.plan.to_json()),
+            plan: fingerprint(&self.blueprint.plan.to_public_json()),
         };
         Ok(Assembled { workers: built, parts })
     }

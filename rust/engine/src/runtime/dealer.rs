@@ -37,6 +37,17 @@ pub struct Listener {
     pub restored: BTreeMap<String, SplitTime>,
 }
 
+/// How far a split is.
+#[derive(Clone, Debug)]
+pub struct SplitStatus {
+    pub split: String,
+    /// Where the next batch begins, as checkpoints hold it.
+    pub offset: Option<Offset>,
+    pub pending_rows: Option<u64>,
+    pub lag: Option<u64>,
+    pub ended: bool,
+}
+
 struct Reading {
     split: Split,
     reader: Box<dyn SplitReader>,
@@ -93,6 +104,10 @@ impl Dealer {
             let mut shared = dealer.lock();
             shared.told = vec![0; workers];
             shared.told_end = vec![false; workers];
+            if !offsets.is_empty() {
+                let known: Vec<&str> = offsets.keys().map(String::as_str).collect();
+                dealer.source.resumes(&known);
+            }
             dealer.discover(&mut shared, offsets, now)?;
         }
         Ok(dealer)
@@ -201,6 +216,19 @@ impl Dealer {
         let pending =
             shared.splits.iter().filter_map(|reading| reading.reader.pending_rows()).reduce(|a, b| a + b);
         (pending, self.source.waits_for())
+    }
+
+    /// How far each split is, in the order of their numbers.
+    pub fn split_status(&self) -> Vec<SplitStatus> {
+        let shared = self.lock();
+        let status = |reading: &Reading| SplitStatus {
+            split: reading.split.name.clone(),
+            offset: reading.offset.clone(),
+            pending_rows: reading.reader.pending_rows(),
+            lag: reading.reader.lag(),
+            ended: reading.ended,
+        };
+        shared.splits.iter().map(status).collect()
     }
 
     fn discover(

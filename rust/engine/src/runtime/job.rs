@@ -65,6 +65,19 @@ pub struct TaskMetrics {
     pub watermark: Option<i64>,
 }
 
+/// How far a split of a source is.
+#[derive(Clone, Debug, Serialize)]
+pub struct SplitProgress {
+    pub source: String,
+    pub split: String,
+    /// Where the next batch begins, as JSON of the source's own making.
+    pub offset: Option<String>,
+    pub pending_rows: Option<u64>,
+    /// How far that is behind the end, in the source's own count (offsets of Kafka).
+    pub lag: Option<u64>,
+    pub ended: bool,
+}
+
 /// One look at a job.
 #[derive(Clone, Debug, Serialize)]
 pub struct Status {
@@ -141,7 +154,7 @@ impl Job {
         let assembled =
             assemble(&blueprint, &layout, connectors, Arc::clone(&clock), restored.as_ref(), attempt)?;
         if let Some(log) = &log {
-            let json = blueprint.plan.to_json();
+            let json = blueprint.plan.to_public_json();
             log.write_plan(&fingerprint(&json), &json)?;
         }
         let control = Arc::new(Control::default());
@@ -231,6 +244,23 @@ impl Job {
             restored_epoch: self.restored_epoch,
             ..Status::of_checkpoint(&checkpoint)
         }
+    }
+
+    /// How far the splits of all sources are.
+    pub fn splits(&self) -> Vec<SplitProgress> {
+        let dealers = self.running.as_ref().map(|running| running.dealers.as_slice()).unwrap_or_default();
+        let progress = |(source, dealer): &(String, Arc<Dealer>)| {
+            let source = source.clone();
+            dealer.split_status().into_iter().map(move |status| SplitProgress {
+                source: source.clone(),
+                split: status.split,
+                offset: status.offset.map(|offset| offset.to_string()),
+                pending_rows: status.pending_rows,
+                lag: status.lag,
+                ended: status.ended,
+            })
+        };
+        dealers.iter().flat_map(progress).collect()
     }
 
     /// Counters of all tasks, in the order of the data.

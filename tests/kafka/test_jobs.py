@@ -3,50 +3,26 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import subprocess
 import sys
-import uuid
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
-from confluent_kafka import Consumer, Producer
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
+from confluent_kafka import Producer
 from polars.testing import assert_frame_equal
 
 import dataflare_fast as dff
 from dataflare_fast.errors import CallError, DataError
 
-ROOT = Path(__file__).parent.parent
-SERVICES = Path(os.environ.get("DATAFLARE_SERVICES", ROOT.parent / "shared" / "services"))
+from .broker import new_topic, receive
+
 SCHEMA: dict[str, Any] = {"auction": pl.Int64, "price": pl.Int64, "ts": pl.Datetime("us")}
 START = datetime(2024, 1, 1)
-
-
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    script = SERVICES / "kafka.sh"
-    if not script.exists():
-        pytest.skip(f"no Kafka: {script} is not there; set DATAFLARE_SERVICES")
-    folder = tmp_path_factory.mktemp("kafka")
-    started = subprocess.run([script, "start", folder], text=True, stdout=subprocess.PIPE, check=True)
-    found = dict(line.split("=", 1) for line in started.stdout.splitlines())
-    yield found["KAFKA_BOOTSTRAP_SERVERS"]
-    subprocess.run([script, "stop", folder], check=True, stdout=subprocess.DEVNULL)
-
-
-def new_topic(servers: str, partitions: int = 2) -> str:
-    name = f"bids-{uuid.uuid4().hex[:8]}"
-    admin = AdminClient({"bootstrap.servers": servers})
-    admin.create_topics([NewTopic(name, partitions, 1)])[name].result()
-    return name
 
 
 def bids(rows: int) -> pl.DataFrame:
@@ -91,16 +67,9 @@ def test_rows_come_back_from_a_topic_that_the_engine_wrote(servers: str) -> None
     topic, rows = new_topic(servers), bids(500)
     sink = pl.LazyFrame(rows).stream.sink_kafka(topic, bootstrap_servers=servers, key="auction", lazy=True)
     assert dff.Engine().start(sink).wait("60s")
-    consumer = Consumer({"bootstrap.servers": servers, "group.id": topic, "auto.offset.reset": "earliest"})
-    consumer.subscribe([topic])
-    texts: list[bytes] = []
-    while len(texts) < 500:
-        message = consumer.poll(30)
-        assert message is not None, f"{len(texts)} messages, then none for 30 s"
-        assert message.error() is None
-        texts.append(message.value() or b"")
-    consumer.close()
-    found = pl.DataFrame([json.loads(text) for text in texts]).select("auction", "price")
+    found = pl.DataFrame(
+        [json.loads(message.value() or b"") for message in receive(servers, topic, 500)]
+    ).select("auction", "price")
     assert_frame_equal(found.sort(pl.all()), rows.select("auction", "price").sort(pl.all()))
 
 
