@@ -3,6 +3,9 @@
 //! [`Worker::step`] does one thing and returns, so that a thread ([`super::threaded`]) or a seeded generator
 //! ([`super::simulated`]) can drive it. Rules: an operator runs only when its output is empty; full rings and queues are
 //! the back-pressure; a barrier waits for its fellows on the other channels and nothing else; control goes to all outputs.
+//!
+//! What a source was dealt, other workers may have to know before they go on (`with_watermark`). So it is published at
+//! once, and nothing more is dealt before that is done: a queue of unpublished batches would let workers take turns.
 
 use super::dealer::Deal;
 use super::exchange::partition;
@@ -180,6 +183,17 @@ impl Cell {
         self.calls.is_empty() && self.inputs.iter().flatten().all(|channel| channel.ended)
     }
 
+    /// True if something waits on an edge from the same worker.
+    fn has_queued_input(&self) -> bool {
+        let is_filled =
+            |channel: &Channel| matches!(&channel.receiver, Receiver::Local(queue) if !queue.is_empty());
+        self.inputs.iter().flatten().any(is_filled)
+    }
+
+    fn sees_all(&self) -> bool {
+        matches!(&self.body, Body::Operator(operator) if operator.sees_all())
+    }
+
     fn is_aligned(&self) -> bool {
         self.inputs.iter().flatten().all(|channel| channel.aligned)
     }
@@ -195,6 +209,8 @@ pub struct Worker {
     shared: Arc<Shared>,
     /// Events that a local queue may hold.
     queue_capacity: usize,
+    /// By cell: what publishes the batches of a source, and the cells between.
+    publishers: Vec<Vec<usize>>,
 }
 
 impl Worker {
@@ -205,7 +221,11 @@ impl Worker {
         shared: Arc<Shared>,
         queue_capacity: usize,
     ) -> Self {
-        Self { index, workers, cells, shared, queue_capacity }
+        let publishers = (0..cells.len()).map(|cell| match cells[cell].body {
+            Body::Source(_) => path_to_publishers(&cells, cell),
+            Body::Operator(_) => Vec::new(),
+        });
+        Self { index, workers, publishers: publishers.collect(), cells, shared, queue_capacity }
     }
 
     /// Its number.
@@ -236,6 +256,7 @@ impl Worker {
             if self.run(index, now, &mut deadline)? {
                 self.deliver(index)?;
                 self.count(index, now)?;
+                self.publish(index, &mut deadline)?;
                 return Ok(Progress::Worked);
             }
             if moved {
@@ -255,6 +276,29 @@ impl Worker {
 
     fn is_clear(&self, index: usize) -> bool {
         self.cells[index].undelivered.is_empty() && self.cells[index].output.is_empty()
+    }
+
+    /// Brings what a source was dealt to the operators that publish it.
+    fn publish(&mut self, source: usize, deadline: &mut Option<Instant>) -> Result<()> {
+        for turn in 0..self.publishers[source].len() {
+            let cell = self.publishers[source][turn];
+            while self.cells[cell].has_queued_input() && self.is_clear(cell) {
+                let now = self.shared.clock.now();
+                if !self.run(cell, now, deadline)? {
+                    break;
+                }
+                self.deliver(cell)?;
+                self.count(cell, now)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// True if all that a source was dealt is published, and handed on.
+    fn is_published(&self, source: usize) -> bool {
+        self.publishers[source].iter().all(|cell| {
+            self.is_clear(*cell) && !self.cells[*cell].more && !self.cells[*cell].has_queued_input()
+        })
     }
 
     /// Lets a cell do one thing; false: it has nothing to do.
@@ -436,6 +480,9 @@ impl Worker {
         if self.shared.any_done.load(Ordering::Acquire) {
             self.spread_done();
         }
+        if !self.is_published(index) {
+            return Ok(false);
+        }
         let cell = &mut self.cells[index];
         let Body::Source(source) = &mut cell.body else { return Ok(false) };
         let located = |error| locate(error, &cell.place);
@@ -472,8 +519,8 @@ impl Worker {
         let mut seeing_all: Vec<TaskId> = Vec::new();
         for index in (0..self.cells.len()).rev() {
             let cell = &self.cells[index];
-            let sees_all = matches!(&cell.body, Body::Operator(operator) if operator.sees_all())
-                || cell.targets.iter().any(|target| seeing_all.contains(&target.task));
+            let sees_all =
+                cell.sees_all() || cell.targets.iter().any(|target| seeing_all.contains(&target.task));
             if sees_all {
                 seeing_all.push(cell.task);
             }
@@ -612,6 +659,21 @@ fn nth_channel(inputs: &mut [Vec<Channel>], number: usize) -> Option<(Input, usi
             channels.iter_mut().enumerate().map(move |(sender, channel)| (input, sender, channel))
         })
         .nth(number)
+}
+
+/// The cells from a source up to those that must see all of its batches.
+fn path_to_publishers(cells: &[Cell], from: usize) -> Vec<usize> {
+    let mut path = Vec::new();
+    for target in cells[from].targets.iter().filter(|target| target.rings.is_empty()) {
+        let Some(reader) = cells.iter().position(|cell| cell.task == target.task) else { continue };
+        let rest = if cells[reader].sees_all() { Vec::new() } else { path_to_publishers(cells, reader) };
+        if cells[reader].sees_all() || !rest.is_empty() {
+            path.push(reader);
+            path.extend(rest);
+        }
+    }
+    path.dedup();
+    path
 }
 
 fn raise_watermark(cell: &mut Cell, input: Input) {
