@@ -49,6 +49,7 @@ FUNCTIONS: dict[str, pl.Expr] = {
     "is_first_distinct of floats": F.is_first_distinct(),
     "is_first_distinct of text": (K + V.cast(pl.String)).is_first_distinct(),
     "rle_id": V.rle_id(),
+    "rle_id of floats": F.rle_id(),
     "ewm_mean": V.ewm_mean(alpha=0.3),
     "ewm_mean without adjust": V.ewm_mean(span=4, adjust=False, min_samples=3),
     "ewm_mean that ignores nulls": V.ewm_mean(half_life=2, ignore_nulls=True),
@@ -175,6 +176,55 @@ QUERIES: dict[str, Query] = {
     "head above": lambda lf: watermarked(lf).with_columns(a=V.cum_sum()).head(7),
     "head above, without event time": lambda lf: lf.with_columns(a=V.cum_sum().over("k")).head(7),
     "total of a function": lambda lf: watermarked(lf).select(N.diff().max(), s=V.cum_sum().last()),
+    "total of windows": lambda lf: (
+        watermarked(lf)
+        .group_by_dynamic("ts", every="10m", group_by="k")
+        .agg(pl.len(), s=V.sum())
+        .filter(pl.col("len") == pl.col("len").max().over("ts"))
+    ),
+    "totals of a time": lambda lf: watermarked(lf).with_columns(
+        a=V.max().over("ts"),
+        b=pl.len().over("ts", "k"),
+        c=V.sum().over("ts", "k") + V,
+        d=V.shift(1).over("k"),
+    ),
+    "totals of an hour": lambda lf: (
+        watermarked(lf)
+        .with_columns(hour=TS.dt.truncate("1h"))
+        .with_columns(
+            share=V / V.sum().over("hour", "k"), first=N.first().over("hour"), last=N.last().over("hour")
+        )
+    ),
+    "totals beside running functions": lambda lf: (
+        watermarked(lf)
+        .with_columns(hour=TS.dt.truncate("1h"))
+        .with_columns(a=V.sum().over("hour"), b=V.cum_sum().over("hour"), c=N.shift(1).over("hour", "k"))
+    ),
+    "windows above totals": lambda lf: (
+        watermarked(lf)
+        .with_columns(hour=TS.dt.truncate("1h"))
+        .with_columns(most=V.max().over("hour"))
+        .group_by("hour", "k")
+        .agg(pl.col("most").max(), pl.len())
+    ),
+    "two windows of one aggregate": lambda lf: watermarked(lf).with_columns(
+        x=V.sum().rolling("ts", period="1h") - V.sum().rolling("ts", period="20m")
+    ),
+    "inside groups": lambda lf: (
+        watermarked(lf)
+        .group_by("k")
+        .agg(V.diff().max(), c=V.cum_sum().last(), d=(N - N.shift(1)).filter(V > 0).sum())
+    ),
+    "SQL": lambda lf: watermarked(lf).sql(
+        "select ts, k, v, lag(v) over (partition by k order by ts) a, "
+        "row_number() over (partition by k order by ts) b, "
+        "first_value(n) over (partition by k order by ts) c from self"
+    ),
+    "SQL with frames of rows": lambda lf: watermarked(lf).sql(
+        "select ts, k, sum(v) over (partition by k order by ts rows between 2 preceding and current row) a, "
+        "sum(v) over (partition by k order by ts rows between unbounded preceding and current row) b "
+        "from self"
+    ),
     "windows of windows": lambda lf: (
         watermarked(lf)
         .group_by_dynamic("ts", every="10m", group_by="k")
@@ -255,6 +305,18 @@ REFUSED: dict[str, tuple[Query, str]] = {
     "offset": (
         lambda lf: watermarked(lf).rolling("ts", period="1h", offset="0h").agg(V.sum()),
         "does not end at its row",
+    ),
+    "total of a computed time": (
+        lambda lf: watermarked(lf).with_columns(V.sum().over(TS.dt.truncate("1h"))),
+        "a column that follows it, among the keys",
+    ),
+    "totals beside windows of time": (
+        lambda lf: (
+            watermarked(lf)
+            .with_columns(h=TS.dt.truncate("1h"))
+            .with_columns(a=V.sum().over("h"), b=V.rolling_sum_by("ts", "1h").over("h"))
+        ),
+        "two with_columns",
     ),
     "weights": (lambda lf: lf.with_columns(V.rolling_mean(2, weights=[1.0, 2.0])), "weights"),
     "a later release": (lambda lf: lf.with_columns(F.rolling_skew(3)), "arrives in a later release"),

@@ -19,7 +19,13 @@ from dataflare_fast.planner.frames import Frame
 from dataflare_fast.planner.groups import SEQUENCE, group_by, is_aggregation, select_aggregates
 from dataflare_fast.planner.joins import join
 from dataflare_fast.planner.leaves import Demand, file_frame, memory_frame, source_frame
-from dataflare_fast.planner.running import filter_running, holds_running, rolling_groups, with_running
+from dataflare_fast.planner.running import (
+    filter_running,
+    holds_running,
+    rolling_groups,
+    with_running,
+    with_running_inputs,
+)
 from dataflare_fast.planner.schema import Json
 from dataflare_fast.planner.top_rows import (
     GroupHead,
@@ -158,6 +164,11 @@ class NodePlanner:
             case GroupByIR() if ir.rolling is not None:
                 above = rolling_groups(building, self.frame(ir.inputs[0], order="logical"), ir)
                 return above if ir.slice is None else building.head(above, *ir.slice, any_rows=last)
+            case GroupByIR() if ir.dynamic is None and holds_running(one.expr for one in ir.aggregates):
+                below, above_running = with_running_inputs(
+                    building, self.frame(ir.inputs[0], order="logical"), ir
+                )
+                return group_by(building, below, above_running, emit, last=last)
             case GroupByIR():
                 below = self.frame(ir.inputs[0], order=_need(ir.aggregates))
                 return group_by(building, below, ir, emit, last=last)

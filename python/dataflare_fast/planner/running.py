@@ -18,7 +18,12 @@ import polars as pl
 from dataflare_fast.planner.building import Building
 from dataflare_fast.planner.classes import FunctionClass, classify, names_of
 from dataflare_fast.planner.event_time import sources_of
-from dataflare_fast.planner.expressions import ExpressionContext, lift_aggregates, translate
+from dataflare_fast.planner.expressions import (
+    ExpressionContext,
+    LiftedAggregates,
+    lift_aggregates,
+    translate,
+)
 from dataflare_fast.planner.frames import Frame
 from dataflare_fast.planner.groups import types_of
 from dataflare_fast.planner.schema import Json, dtype_from_json, dtype_to_json
@@ -34,7 +39,7 @@ from dataflare_fast.planner.visitor.plan import GroupByIR, Named
 from dataflare_fast.planner.windows import Parts, duration_text, duration_to_json, has_dst
 from dataflare_fast.planner.wording import describe
 
-__all__ = ["filter_running", "holds_running", "rolling_groups", "with_running"]
+__all__ = ["filter_running", "holds_running", "rolling_groups", "with_running", "with_running_inputs"]
 
 _PLAIN: Final = names_of("cum_sum cum_prod cum_min cum_max cum_count is_first_distinct rle_id")
 """Functions that need no more than their column."""
@@ -87,6 +92,14 @@ def filter_running(building: Building, frame: Frame, predicate: ExprNode) -> Fra
     return building.columns(building.filter(below, above[0].expr), frame.schema.names())
 
 
+def with_running_inputs(building: Building, frame: Frame, ir: GroupByIR) -> tuple[Frame, GroupByIR]:
+    """As `with_running`, for what stands inside the aggregates of a `group_by`: each group by itself."""
+    lifting = _Lifting(building, frame)
+    keys = tuple(one.expr for one in ir.keys)
+    aggregates = tuple(replace(one, expr=lifting.inputs(one.expr, keys)) for one in ir.aggregates)
+    return lifting.frame_with_columns(), replace(ir, aggregates=aggregates)
+
+
 def rolling_groups(building: Building, frame: Frame, ir: GroupByIR) -> Frame:
     """`frame.rolling(...).agg(...)`: the keys, the time and the aggregates of each row's window."""
     assert ir.rolling is not None
@@ -127,6 +140,8 @@ class _Lifting:
     computed: dict[str, tuple[int, Json]] = field(default_factory=dict)
     """Columns to compute below a round, by name."""
     requests: list[_Request] = field(default_factory=list)
+    totals: list[_Request] = field(default_factory=list)
+    """Aggregates of all rows of a key."""
     rounds: dict[str, tuple[int, tuple[str, ...]]] = field(default_factory=dict)
     """Round and keys of each function, by its column."""
     made: dict[str, str] = field(default_factory=dict)
@@ -153,6 +168,12 @@ class _Lifting:
             if keys is not None and _is_aggregate(node):
                 return self._total(node, keys)
         return node.with_children(*(self.resolve(child, keys) for child in node.children()))
+
+    def inputs(self, node: ExprNode, keys: tuple[ExprNode, ...]) -> ExprNode:
+        """As `resolve`, with aggregates left as they are."""
+        if _is_running(node):
+            return self.resolve(node, keys)
+        return node.with_children(*(self.inputs(child, keys) for child in node.children()))
 
     def _over(self, node: FunctionNode, keys: tuple[ExprNode, ...] | None) -> ExprNode:
         inner, *partition = node.args
@@ -313,7 +334,7 @@ class _Lifting:
 
     def aggregates(self, expr: ExprNode, keys: tuple[ExprNode, ...], window: Json) -> ExprNode:
         """An expression of aggregates over the window of each row; `window` None: it was refused."""
-        lifted = lift_aggregates(expr, self.context)
+        lifted = self._lifted(expr)
         if window is None or (not lifted.aggregates and lifted.above is expr):
             return lifted.above
         inputs = {one["name"]: one["expr"] for one in lifted.pre}
@@ -346,8 +367,18 @@ class _Lifting:
             )
         return _renamed(lifted.above, names)
 
+    def _lifted(self, expr: ExprNode) -> LiftedAggregates:
+        """The aggregates of one window or key: others have names of their own."""
+        lifted = lift_aggregates(expr, self.context)
+        generated = self.context.generated
+        for known in [known for known in generated if known.startswith("agg ")]:
+            generated[f"of number {len(generated)}"] = generated.pop(known)
+        return lifted
+
     def _total(self, node: FunctionNode, keys: tuple[ExprNode, ...]) -> ExprNode:
-        """An aggregate of all rows of a key: only the first row is known when a later one comes."""
+        """An aggregate of all rows of a key: they are all known only when the key ends."""
+        if self._time_key(keys) is not None:
+            return self._total_of_time(node, keys)
         if node.name == "first" and not node.options.get("ignore_nulls"):
             value = self.resolve(_without_slices(node.args[0]), keys)
             return self._request(node, keys, {"kind": "first"}, value)
@@ -355,8 +386,39 @@ class _Lifting:
         return self._refuse(
             node,
             f"`{node.name}` over a key needs all its rows, and a stream has no last one",
-            f"so far: {running}; or group_by_dynamic(..., group_by=key) and a join",
+            f"so far: {running}; of a time: the event time, or a column that follows it, among the keys",
         )
+
+    def _time_key(self, keys: tuple[ExprNode, ...]) -> str | None:
+        """The key that ends when the watermark has passed it: the event time, or a column that follows it."""
+        names = [one.name for one in keys if isinstance(one, ColumnNode)]
+        followed = [name for name in sources_of(self.frame) if name in names]
+        return next(iter(followed), None)
+
+    def _total_of_time(self, node: FunctionNode, keys: tuple[ExprNode, ...]) -> ExprNode:
+        lifted = self._lifted(node)
+        inputs = {one["name"]: one["expr"] for one in lifted.pre}
+        self._compute(inputs)
+        for one in lifted.aggregates:
+            in_order = one["function"] in _IN_ORDER
+            self._refuse_input(one["text"], needs_order=in_order)
+            names = self._key_names(keys)
+            self.schema[one["name"]] = dtype_from_json(one["dtype"])
+            level = max(
+                (self._level(name, tree, ()) for name, tree in {**inputs, **names}.items()), default=0
+            )
+            self.computed[one["name"]] = (level + 1, None)
+            self.totals.append(_Request(level, tuple(names), one))
+        return lifted.above
+
+    def _key_names(self, keys: tuple[ExprNode, ...]) -> dict[str, Json]:
+        """Columns that hold the keys, and what each is."""
+        names: dict[str, Json] = {}
+        for key in keys:
+            tree = translate(key, self.context)
+            names[key.name if isinstance(key, ColumnNode) else self._name_of(tree)] = tree
+        self._compute(names)
+        return names
 
     def window(self, part: str, time: ExprNode, period: Parts, offset: Parts, closed: str) -> Json:
         """The window of each row, or None if it was refused."""
@@ -438,11 +500,7 @@ class _Lifting:
     ) -> str:
         """The column of a function, which is made once."""
         self._refuse_input(function["text"], needs_order=needs_order)
-        key_inputs: dict[str, Json] = {}
-        for key in keys:
-            tree = translate(key, self.context)
-            key_inputs[key.name if isinstance(key, ColumnNode) else self._name_of(tree)] = tree
-        self._compute(key_inputs)
+        key_inputs = self._key_names(keys)
         names = tuple(sorted(key_inputs))
         level = max(
             (self._level(one, tree, names) for one, tree in {**inputs, **key_inputs}.items()), default=0
@@ -506,8 +564,9 @@ class _Lifting:
     def frame_with_columns(self) -> Frame:
         """The frame with all columns that were asked for."""
         frame = self.frame
-        for level in sorted({one.level for one in self.requests}):
-            frame = self._with_computed(frame, level)
+        self._refuse_two_times()
+        for level in sorted({one.level for one in (*self.requests, *self.totals)}):
+            frame = self._with_totals(self._with_computed(frame, level), level)
             now = [one for one in self.requests if one.level == level]
             for keys in dict.fromkeys(one.keys for one in now):
                 functions = [one.function for one in now if one.keys == keys]
@@ -522,6 +581,48 @@ class _Lifting:
                 )
                 frame = replace(frame, node=node, schema=schema, positioned=False)
         return frame
+
+    def _refuse_two_times(self) -> None:
+        """A key that follows the event time takes its place, so nothing beside it can need that."""
+        moved = [one for one in self.totals if self.frame.event_time not in one.keys]
+        by_time = [one for one in self.requests if _reads_time(one.function["function"])]
+        if moved and by_time:
+            self.building.refusals.add(
+                f"{moved[0].function['text']} over a column of the event time, beside windows of time",
+                "both wait for the watermark, one for that column and one for the event time",
+                "two with_columns(...), the windows of time in the first",
+            )
+
+    def _with_totals(self, frame: Frame, level: int) -> Frame:
+        now = [one for one in self.totals if one.level == level]
+        for keys in dict.fromkeys(one.keys for one in now):
+            frame = self._timed_by(frame, keys)
+            aggregates = [one.function for one in now if one.keys == keys]
+            added = {one["name"]: self.schema[one["name"]] for one in aggregates}
+            schema = pl.Schema({**frame.schema, **added})
+            fields = {"keys": list(keys), "aggregates": aggregates}
+            node = self.building.graph.add(
+                "over", [frame.node], schema, event_time=frame.event_time, fields=fields
+            )
+            frame = replace(frame, node=node, schema=schema, positioned=False)
+        return frame
+
+    def _timed_by(self, frame: Frame, keys: tuple[str, ...]) -> Frame:
+        """The frame with one of the keys as event time."""
+        sources = sources_of(frame)
+        if frame.event_time in keys or frame.event_time is None:
+            return frame
+        key = next(name for name in sources if name in keys)
+        exprs = {name: {"kind": "column", "name": name} for name in frame.schema}
+        exprs[key] = translate(sources[key], self.context)
+        node = self.building.graph.add(
+            "project",
+            [frame.node],
+            frame.schema,
+            event_time=key,
+            fields={"exprs": [{"name": name, "expr": expr} for name, expr in exprs.items()]},
+        )
+        return replace(frame, node=node, event_time=key, derived={})
 
     def _with_computed(self, frame: Frame, level: int) -> Frame:
         """Adds the columns that a round reads."""
@@ -584,6 +685,10 @@ def _without_slices(expr: ExprNode) -> ExprNode:
     ):
         return expr.args[0]
     return expr.with_children(*(_without_slices(child) for child in expr.children()))
+
+
+def _reads_time(function: Json) -> bool:
+    return function["kind"] == "ewm_mean_by" or "time" in function.get("frame", {})
 
 
 def _integer(expr: ExprNode) -> int | None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["WordPlanner"]
 
-_STATEFUL = ("aggregate", "head", "join", "join_asof", "running", "sort", "top_rows")
+_STATEFUL = ("aggregate", "head", "join", "join_asof", "over", "running", "sort", "top_rows")
 
 
 class WordPlanner:

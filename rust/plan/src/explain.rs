@@ -88,7 +88,9 @@ impl Drawing<'_> {
                 StateEnds::Never => "state never ends: all rows of both inputs, for ever".to_owned(),
                 ends => state(ends).to_owned(),
             }),
-            Operator::Running { .. } => notes.push(state(self.plan.state_ends(id)).to_owned()),
+            Operator::Running { .. } | Operator::Over { .. } => {
+                notes.push(state(self.plan.state_ends(id)).to_owned())
+            }
             Operator::Sort { .. } => notes.push("state: all rows until the input ends".to_owned()),
             Operator::Source { bounded, options, .. } => {
                 if !bounded {
@@ -168,6 +170,9 @@ fn details(node: &Node) -> String {
                 AsofStrategy::Nearest => "the nearest to",
             };
             format!(" {strategy} {left_on} in {right_on}{by}")
+        }
+        Operator::Over { keys: by, aggregates } => {
+            format!(" {}: {}", keys(by), list(aggregates.iter().map(|one| one.text.clone())))
         }
         Operator::Running { keys, functions } => {
             let by = if keys.is_empty() {

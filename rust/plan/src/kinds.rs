@@ -73,6 +73,7 @@ impl Plan {
             }
             Some(Operator::TopRows { keys, .. }) if !keys.is_empty() => Exchange::Keys(keys.clone()),
             Some(Operator::TopRows { .. }) => Exchange::Single,
+            Some(Operator::Over { keys, .. }) => Exchange::Keys(keys.clone()),
             Some(Operator::Running { keys, .. }) if !keys.is_empty() => Exchange::Keys(keys.clone()),
             Some(Operator::Running { .. }) => Exchange::Single,
             Some(Operator::Join { broadcast: true, .. }) => Exchange::Broadcast,
@@ -126,6 +127,7 @@ impl Plan {
                     _ => StateEnds::Never,
                 }
             }
+            Operator::Over { .. } => StateEnds::TimeKey,
             Operator::Running { functions, .. } => {
                 match functions.iter().all(|one| one.function.is_by_period()) {
                     _ if !timed => StateEnds::Input,

@@ -169,6 +169,8 @@ pub enum Operator {
     /// Functions of a row and the earlier ones of its key (`over(key, order_by=time)`, `rolling`). The output is the
     /// input's columns, then one for each function; a row leaves when the watermark is above its time.
     Running { keys: Vec<String>, functions: Vec<RunningFunction> },
+    /// Aggregates of all rows of a key beside each of its rows; one key is the event time. Columns as for `running`.
+    Over { keys: Vec<String>, aggregates: Vec<Aggregate> },
     /// A user's native function, called per Arrow batch without the GIL. `function` indexes the job's Python objects.
     Native { function: usize, text: String },
     /// Rows to outside.
@@ -354,6 +356,7 @@ impl Operator {
             Self::Join { .. } => "join",
             Self::JoinAsof { .. } => "join_asof",
             Self::Running { .. } => "running",
+            Self::Over { .. } => "over",
             Self::Native { .. } => "native",
             Self::Sink { .. } => "sink",
         }
@@ -370,6 +373,7 @@ impl Operator {
                 | Self::Join { .. }
                 | Self::JoinAsof { .. }
                 | Self::Running { .. }
+                | Self::Over { .. }
                 | Self::Sink { .. }
         )
     }

@@ -197,6 +197,10 @@ impl Plan {
                 keys.iter().chain(by).chain(time_key.iter()).map(String::as_str).collect()
             }
             Operator::Sort { by, .. } => by.iter().map(|key| key.column.as_str()).collect(),
+            Operator::Over { keys, aggregates } => {
+                let inputs = aggregates.iter().flat_map(|one| one.column.iter().chain(one.filter.iter()));
+                keys.iter().chain(inputs).map(String::as_str).collect()
+            }
             Operator::Aggregate { keys, aggregates, window, time_key, .. } => {
                 let inputs = aggregates.iter().flat_map(|one| one.column.iter().chain(one.filter.iter()));
                 let window = window.iter().map(|window| &window.column);

@@ -13,6 +13,7 @@ pub mod join;
 pub mod join_asof;
 pub mod logical_order;
 pub mod native;
+pub mod over;
 pub mod pane_state;
 pub mod panes;
 pub mod partial_aggregate;

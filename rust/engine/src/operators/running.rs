@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 /// The state table of the rows that wait.
 const WAITING: &str = "waiting";
-/// Fewer keys are not worth a new table without the forgotten ones.
+/// Fewer rows are not worth a look for forgotten keys.
 const LEAST_KEYS: usize = 1_024;
 
 /// What every instance of a running node shares.
@@ -136,6 +136,8 @@ pub struct RunningOperator {
     /// All functions forget keys that fell silent.
     forgets: bool,
     slots: Vec<u32>,
+    /// Rows since the last look for forgotten keys.
+    rows: usize,
     schema: Option<(SchemaRef, SchemaRef)>,
     watermark: Timestamp,
 }
@@ -150,6 +152,7 @@ impl RunningOperator {
             functions: shared.functions()?,
             forgets: shared.functions.iter().all(|one| one.function.is_by_period()),
             slots: Vec::new(),
+            rows: 0,
             schema: None,
             watermark: Timestamp::MIN,
             shared,
@@ -158,7 +161,7 @@ impl RunningOperator {
 
     /// Emits one piece of the released rows; after the last one the watermark.
     fn emit(&mut self, out: &mut Output) -> Result<Flow> {
-        if let Some(piece) = self.waiting.next()? {
+        if let Some(piece) = self.waiting.next_piece()? {
             out.push(Batch::new(self.evaluate(piece)?));
             return Ok(Flow::More);
         }
@@ -182,6 +185,7 @@ impl RunningOperator {
     fn evaluate(&mut self, piece: Piece) -> Result<RecordBatch> {
         let shared = self.shared.clone();
         let Piece { records, times } = piece;
+        self.rows += records.num_rows();
         let keys: Vec<ArrayRef> = shared.keys.iter().map(|key| records.column(*key).clone()).collect();
         self.find_slots(&shared.key_type.prepare(&keys)?, records.num_rows());
         let mut columns: Vec<ArrayRef> = records.columns().iter().take(shared.width).cloned().collect();
@@ -221,9 +225,11 @@ impl RunningOperator {
     /// Makes the tables anew without the keys that fell silent, when those are most of them.
     fn forget(&mut self) -> Result<()> {
         let watermark = self.watermark.0;
-        if !self.forgets || self.keys.count() < LEAST_KEYS || self.watermark == Timestamp::MAX {
+        let is_due = self.rows >= self.keys.count().max(LEAST_KEYS);
+        if !self.forgets || !is_due || self.watermark == Timestamp::MAX {
             return Ok(());
         }
+        self.rows = 0;
         let is_kept = |slot: &u32| !self.functions.iter().all(|one| one.is_forgotten(*slot, watermark));
         let kept: Vec<u32> = (0..self.keys.count() as u32).filter(is_kept).collect();
         if kept.len() * 2 > self.keys.count() {

@@ -113,7 +113,7 @@ impl Waiting {
     ///
     /// # Errors
     /// None but bugs.
-    pub fn next(&mut self) -> Result<Option<Piece>> {
+    pub fn next_piece(&mut self) -> Result<Option<Piece>> {
         let Leaving { chunks, order, next } = &mut self.leaving;
         let [first, ..] = chunks.as_slice() else { return Ok(None) };
         let rows = if order.is_empty() { first.places.len() } else { order.len() };

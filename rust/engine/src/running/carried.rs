@@ -127,6 +127,10 @@ where
         run.number
     }
 
+    fn compares(&self) -> bool {
+        true
+    }
+
     fn encode(&self, states: &[Self::State]) -> Result<Vec<(&'static str, ArrayRef)>> {
         let values = states.iter().map(|run| run.value.clone()).collect();
         let numbers = states.iter().map(|run| run.number).collect();

@@ -6,7 +6,7 @@
 
 use crate::aggregate::rows::RowType;
 use crate::aggregate::words::{WordType, narrowed, widened};
-use crate::error::Result;
+use crate::error::{EngineError, Result};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float32Array, Float64Array};
 use arrow::buffer::NullBuffer;
 use arrow::compute::cast;
@@ -38,6 +38,10 @@ pub struct Wide(pub RowType);
 /// Integers, times and booleans as they are; back they are cut to the width of the type, as sums in Polars wrap.
 #[derive(Clone, Debug)]
 pub struct Integers(pub Arrow);
+
+/// Counts, in an integer type that must hold them.
+#[derive(Clone, Debug)]
+pub struct Counts(pub Arrow);
 
 /// Any number as Float64; back in the type given, Float32 or Float64.
 #[derive(Clone, Debug)]
@@ -84,6 +88,23 @@ impl CellType for Integers {
     fn column(&self, cells: Vec<Option<i64>>) -> Result<ArrayRef> {
         let (words, nulls) = without_nulls(cells);
         narrowed(words, nulls, &self.0)
+    }
+}
+
+impl CellType for Counts {
+    type Cell = i64;
+
+    fn cells(&self, column: &ArrayRef) -> Result<Vec<Option<i64>>> {
+        Integers(self.0.clone()).cells(column)
+    }
+
+    fn column(&self, cells: Vec<Option<i64>>) -> Result<ArrayRef> {
+        let most = cells.iter().flatten().copied().max().unwrap_or(0);
+        if self.0 == Arrow::UInt32 && u32::try_from(most).is_err() {
+            let found = format!("{most}; count with pl.int_range(pl.len(), dtype=pl.Int64)");
+            return Err(EngineError::call("a running count", "at most 4 294 967 295 rows of a key", found));
+        }
+        Integers(self.0.clone()).column(cells)
     }
 }
 

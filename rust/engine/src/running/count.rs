@@ -1,6 +1,6 @@
 //! `cum_count` and row numbers (`int_range(pl.len())`), counted in 64 bits.
 
-use super::cells::{CellType, Integers};
+use super::cells::{CellType, Counts, Integers};
 use super::number;
 use super::stepwise::Step;
 use crate::error::Result;
@@ -12,21 +12,21 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct Count<C: CellType> {
     pub input: C,
-    pub output: Integers,
+    pub output: Counts,
     pub of_values: bool,
     pub start: i64,
 }
 
 impl<C: CellType> Step for Count<C> {
     type In = C;
-    type Out = Integers;
+    type Out = Counts;
     type State = i64;
 
     fn input(&self) -> &C {
         &self.input
     }
 
-    fn output(&self) -> &Integers {
+    fn output(&self) -> &Counts {
         &self.output
     }
 

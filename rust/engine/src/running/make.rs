@@ -2,7 +2,7 @@
 
 use super::Running;
 use super::carried::{First, ForwardFill, RunNumber};
-use super::cells::{Floats, Integers, Wide, Words};
+use super::cells::{Counts, Floats, Integers, Wide, Words};
 use super::count::{Count, Presence};
 use super::distinct::FirstDistinct;
 use super::ewm::{EwmMean, EwmMeanBy};
@@ -60,11 +60,14 @@ pub fn function(
             }
         }
         Kind::CumCount => {
-            Stepwise::boxed(Count { input: Presence, output: numbers, of_values: true, start: 0 })
+            Stepwise::boxed(Count { input: Presence, output: Counts(output), of_values: true, start: 0 })
         }
-        Kind::RowNumber { start } => {
-            Stepwise::boxed(Count { input: Presence, output: numbers, of_values: false, start: *start })
-        }
+        Kind::RowNumber { start } => Stepwise::boxed(Count {
+            input: Presence,
+            output: Counts(output),
+            of_values: false,
+            start: *start,
+        }),
         Kind::Shift { rows } => {
             let rows = usize::try_from(*rows).unwrap_or(usize::MAX);
             match WordType::of(column()?) {

@@ -20,6 +20,11 @@ pub trait Step: Clone + Debug + Send + Sync + 'static {
 
     fn output(&self) -> &Self::Out;
 
+    /// True if equal values must be identical: one zero, one NaN.
+    fn compares(&self) -> bool {
+        false
+    }
+
     /// Takes the value of a row at a time; gives the row's answer.
     fn step(
         &self,
@@ -63,7 +68,8 @@ impl<S: Step> Stepwise<S> {
 impl<S: Step> Running for Stepwise<S> {
     fn evaluate(&mut self, rows: &Rows<'_>) -> Result<ArrayRef> {
         self.grow(rows.keys);
-        let cells = rows.cells(self.step.input())?;
+        let input = self.step.input();
+        let cells = if self.step.compares() { rows.canonical_cells(input)? } else { rows.cells(input)? };
         let step = &self.step;
         let mut answers = Vec::with_capacity(rows.slots.len());
         for (row, (slot, cell)) in rows.slots.iter().zip(&cells).enumerate() {

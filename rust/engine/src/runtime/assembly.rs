@@ -23,6 +23,7 @@ use crate::operators::head::Head;
 use crate::operators::join::{Join, JoinType};
 use crate::operators::join_asof::{AsofType, JoinAsof};
 use crate::operators::native::{Native, NativeFunction};
+use crate::operators::over::{Over, OverType};
 use crate::operators::project::{Project, TimeMapping};
 use crate::operators::resequence::Resequence;
 use crate::operators::running::{RunningOperator, RunningType};
@@ -455,6 +456,10 @@ impl Assembly<'_> {
             (TaskKind::JoinAsof, Operator::JoinAsof { .. }) => {
                 let [left, right] = self.join_inputs(node).ok_or_else(missing)?;
                 Box::new(JoinAsof::new(Arc::new(AsofType::new(node, left, right)?)))
+            }
+            (TaskKind::Over, _) => {
+                let input = node.inputs.first().and_then(|input| self.blueprint.plan.nodes.get(*input));
+                Box::new(Over::new(Arc::new(OverType::new(node, input.ok_or_else(missing)?)?)))
             }
             (TaskKind::Running, _) => {
                 let input = node.inputs.first().and_then(|input| self.blueprint.plan.nodes.get(*input));

@@ -29,6 +29,7 @@ pub enum TaskKind {
     JoinAsof,
     TopRows,
     Running,
+    Over,
     /// Puts rows into event-time order at the end of a bounded input.
     TimeOrder,
     Sink,
@@ -145,13 +146,15 @@ impl Blueprint {
                 let routes = self.join_routes(&node.inputs, left_by, right_by)?;
                 self.push(TaskKind::JoinAsof, id, pair(&from, routes)?)
             }
-            Operator::Running { keys, .. } => {
+            Operator::Running { keys, .. } | Operator::Over { keys, .. } => {
                 let schema = arrow_schema(&self.plan.nodes[node.inputs[0]].schema);
                 let columns =
                     keys.iter().map(|key| column_index(&schema, key)).collect::<Result<Vec<_>>>()?;
                 let route = if columns.is_empty() { Route::Single } else { Route::Hash(columns) };
                 let below = first()?;
-                self.push(TaskKind::Running, id, vec![(below.task, below.port, route)])
+                let is_running = matches!(node.operator, Operator::Running { .. });
+                let kind = if is_running { TaskKind::Running } else { TaskKind::Over };
+                self.push(kind, id, vec![(below.task, below.port, route)])
             }
             Operator::Head { .. } => self.push(TaskKind::Head, id, vec![single(first()?)]),
             Operator::Sort { .. } => self.push(TaskKind::Sort, id, vec![single(first()?)]),
@@ -192,6 +195,7 @@ impl Blueprint {
             | TaskKind::JoinAsof
             | TaskKind::TopRows
             | TaskKind::Running
+            | TaskKind::Over
             | TaskKind::Sink => Some(own),
             _ => None,
         };
@@ -291,7 +295,7 @@ fn has_event_time(plan: &Plan, id: NodeId) -> bool {
 fn runs(plan: &Plan, id: NodeId) -> bool {
     let node = &plan.nodes[id];
     match node.operator {
-        Operator::Running { .. } => true,
+        Operator::Running { .. } | Operator::Over { .. } => true,
         Operator::Source { .. }
         | Operator::Aggregate { .. }
         | Operator::Join { .. }
@@ -325,7 +329,12 @@ fn ordered_nodes(plan: &Plan) -> Result<Vec<bool>> {
             Operator::Aggregate { maintain_order, .. } => {
                 *maintain_order || aggregate_plan(plan, id)?.needs_order()
             }
-            Operator::Running { .. } => true,
+            Operator::Running { functions, .. } => {
+                ordered[id] || functions.iter().any(|one| one.function.needs_order())
+            }
+            Operator::Over { aggregates, .. } => {
+                ordered[id] || aggregates.iter().any(|one| one.function.needs_order())
+            }
             // A dead letter says where its row stood.
             Operator::Sort { .. }
             | Operator::TopRows { .. }

@@ -44,7 +44,7 @@ fn derived(node: &Node, names: &[String]) -> String {
             format!("{strategy:?} {left_on} {right_on} {left_by:?} {right_by:?}")
         }
         Operator::Join { how, left_on, right_on, .. } => format!("{how:?} {left_on:?} {right_on:?}"),
-        Operator::Running { keys, .. } => format!("{keys:?}"),
+        Operator::Running { keys, .. } | Operator::Over { keys, .. } => format!("{keys:?}"),
         Operator::Head { offset, rows } => format!("{offset} {rows}"),
         Operator::Sort { by, .. } => format!("{:?}", by.iter().map(|key| &key.column).collect::<Vec<_>>()),
         _ => String::new(),
