@@ -145,6 +145,22 @@ IN_ORDER: dict[str, Query] = {
     "division": lambda lf: lf.select(pl.col("v") / 2, a=pl.col("v") // pl.col("n"), b=pl.col("v") % 3),
     "text": lambda lf: lf.select(pl.col("k").str.to_uppercase(), n=pl.col("k").str.len_chars()),
     "time": lambda lf: lf.select(TS.dt.hour(), d=TS.dt.date(), text=TS.dt.strftime("%H:%M")),
+    "parts of texts": lambda lf: lf.select(
+        "v",
+        second=pl.concat_str("k", "v", separator="-").str.split("-").list.get(1, null_on_oob=True),
+        letter=pl.col("k").str.extract("([a-z]+)", 1),
+        many=pl.col("k").str.count_matches("a", literal=True),
+        named=pl.col("k").replace_strict({"a": 1, "b": 2}, default=0),
+    ),
+    "calendar": lambda lf: lf.select(
+        TS.dt.offset_by("1mo2h"),
+        start=TS.dt.truncate("1q"),
+        near=TS.dt.round("15m"),
+        local=TS.dt.convert_time_zone("Europe/Berlin").dt.hour(),
+    ),
+    "real numbers": lambda lf: lf.select(
+        pl.col("f").clip(-1, 1).round(2), root=pl.col("f").abs().sqrt(), most=pl.max_horizontal("v", "n")
+    ),
     "concat": lambda lf: pl.concat(
         [lf.select("k", "v"), lf.filter(pl.col("v") > 0).select("k", pl.col("v") * 2)]
     ),

@@ -18,7 +18,7 @@ from dataflare_fast.planner.schema import schema_to_json
 
 Strategy = st.SearchStrategy[pl.Expr]
 
-_SCHEMA = pl.Schema(
+SCHEMA = pl.Schema(
     {
         "i": pl.Int64(),
         "j": pl.Int64(),
@@ -73,7 +73,7 @@ _CELLS: dict[str, st.SearchStrategy[object]] = {
 def frames(draw: st.DrawFn) -> pl.DataFrame:
     rows = draw(st.integers(1, 9))
     columns = {name: draw(st.lists(cells, min_size=rows, max_size=rows)) for name, cells in _CELLS.items()}
-    naive = pl.Schema({**_SCHEMA, "z": pl.Datetime("ms")})
+    naive = pl.Schema({**SCHEMA, "z": pl.Datetime("ms")})
     # A local time in the gap of spring has no instant.
     return pl.DataFrame(columns, schema=naive).with_columns(
         pl.col("z").dt.replace_time_zone("UTC").dt.convert_time_zone("Europe/Oslo")

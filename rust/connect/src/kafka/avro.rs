@@ -144,7 +144,8 @@ impl Writer {
                 return self.value(*branch, input, column, depth + 1);
             }
             Node::Array(item) => {
-                return self.items(input, column, |input, column| self.value(*item, input, column, depth + 1));
+                return self
+                    .items(input, column, |input, column| self.value(*item, input, column, depth + 1));
             }
             Node::Map(value) => {
                 return self

@@ -8,12 +8,15 @@ use super::remainder::Remainder;
 use super::scaled::Scaled;
 use super::value::{Call, Inputs, Kernel, Operand, Rows, Value, no_kernel};
 use super::{
-    arithmetic, boolean, cast, comparison, conditional, literal, membership, null, numeric, string, temporal,
+    arithmetic, boolean, calendar, cast, comparison, conditional, horizontal, literal, mapping, math,
+    membership, nested, null, numeric, rounding, string, temporal, time_text, zone,
 };
 use crate::error::{EngineError, Result, RowErrors};
 use crate::types::{arrow_type, column_index};
 use arrow::array::{Array, ArrayRef};
 use dataflare_plan::{BinaryOperator, DataType, Expr, NamedExpr, Schema};
+use hashbrown::HashMap;
+use serde_json::Value as Json;
 use std::sync::Arc;
 
 /// Compiles a call of one function.
@@ -23,11 +26,19 @@ pub(super) type Compile = fn(&Call<'_>) -> Result<Kernel>;
 pub(super) fn functions() -> impl Iterator<Item = &'static (&'static str, Compile)> {
     [
         boolean::FUNCTIONS,
+        calendar::FUNCTIONS,
+        horizontal::FUNCTIONS,
+        mapping::FUNCTIONS,
+        math::FUNCTIONS,
         membership::FUNCTIONS,
+        nested::FUNCTIONS,
         null::FUNCTIONS,
         numeric::FUNCTIONS,
+        rounding::FUNCTIONS,
         string::FUNCTIONS,
         temporal::FUNCTIONS,
+        time_text::FUNCTIONS,
+        zone::FUNCTIONS,
     ]
     .into_iter()
     .flatten()
@@ -50,6 +61,11 @@ enum Step {
         dtype: arrow::datatypes::DataType,
         place: Arc<str>,
     },
+    /// A step that stands in several places; its answer is kept for the batch.
+    Shared {
+        slot: usize,
+        step: Arc<Step>,
+    },
 }
 
 impl Step {
@@ -71,6 +87,16 @@ impl Step {
                     "Polars gave fewer columns than asked for",
                 )),
             },
+            Self::Shared { slot, step } => {
+                if let Some(Some(known)) = inputs.shared.get(*slot) {
+                    return Ok(known.clone());
+                }
+                let value = step.evaluate(inputs)?;
+                if let Some(place) = inputs.shared.get_mut(*slot) {
+                    *place = Some(value.clone());
+                }
+                Ok(value)
+            }
             Self::Call { kernel, args, dtype, place } => {
                 let args = args.iter().map(|arg| arg.evaluate(inputs)).collect::<Result<Vec<_>>>()?;
                 let count = inputs.batch.num_rows();
@@ -100,15 +126,31 @@ impl Root {
     }
 }
 
+/// A step and its type.
+type Compiled = (Arc<Step>, DataType);
+
 /// Compiles expressions over one schema and collects their residual parts.
 pub(super) struct Compiler<'a> {
     input: &'a Schema,
     residuals: Vec<NamedExpr>,
+    /// Expressions that stand in several places, each compiled once.
+    shared: Vec<(Expr, Option<Compiled>)>,
 }
 
 impl<'a> Compiler<'a> {
     pub(super) fn new(input: &'a Schema) -> Self {
-        Self { input, residuals: Vec::new() }
+        Self { input, residuals: Vec::new(), shared: Vec::new() }
+    }
+
+    /// Compiles all expressions of a program. A part that stands in several places is computed once a batch.
+    pub(super) fn roots(&mut self, exprs: &[NamedExpr]) -> Result<Vec<Root>> {
+        self.shared = repeated(exprs).into_iter().map(|expr| (expr.clone(), None)).collect();
+        exprs.iter().map(|named| self.root(&named.expr)).collect()
+    }
+
+    /// How many answers a batch keeps.
+    pub(super) fn shared(&self) -> usize {
+        self.shared.len()
     }
 
     /// The residual parts of all roots, in the order in which steps number them.
@@ -121,6 +163,24 @@ impl<'a> Compiler<'a> {
     }
 
     fn step(&mut self, expr: &Expr) -> Result<(Step, DataType)> {
+        let Some(slot) = self.shared.iter().position(|(known, _)| known == expr) else {
+            return self.step_of_its_own(expr);
+        };
+        if let Some((_, Some((step, dtype)))) = self.shared.get(slot) {
+            return Ok((Step::Shared { slot, step: step.clone() }, dtype.clone()));
+        }
+        let (step, dtype) = self.step_of_its_own(expr)?;
+        if !matches!(step, Step::Call { .. }) {
+            return Ok((step, dtype));
+        }
+        let step = Arc::new(step);
+        if let Some((_, compiled)) = self.shared.get_mut(slot) {
+            *compiled = Some((step.clone(), dtype.clone()));
+        }
+        Ok((Step::Shared { slot, step }, dtype))
+    }
+
+    fn step_of_its_own(&mut self, expr: &Expr) -> Result<(Step, DataType)> {
         match expr {
             Expr::Column { name } => {
                 match self.input.iter().enumerate().find(|(_, field)| field.name == *name) {
@@ -167,6 +227,12 @@ impl<'a> Compiler<'a> {
                 self.call(expr, &[predicate, then, otherwise], |args, place| conditional::when(args, place))
             }
             Expr::Function { name, args, options, dtype } => {
+                if let Some((args, options)) = part_of_split(name, args, options) {
+                    return self.call(expr, &args, |args, place| {
+                        let call = Call { args, options: &options, dtype, place };
+                        Ok((string::split::part(&call)?, dtype.clone()))
+                    });
+                }
                 let args: Vec<&Expr> = args.iter().collect();
                 self.call(expr, &args, |args, place| {
                     let call = Call { args, options, dtype, place };
@@ -249,6 +315,46 @@ impl<'a> Compiler<'a> {
         let arrow = arrow_type(&dtype);
         Ok((Step::Call { kernel, args: steps, dtype: arrow, place: place.into() }, dtype))
     }
+}
+
+/// Calls that stand in several places of a program.
+fn repeated(exprs: &[NamedExpr]) -> Vec<&Expr> {
+    // The text is only a hash: it leaves out types and some options.
+    let mut found: HashMap<String, Vec<(&Expr, usize)>> = HashMap::new();
+    let mut left: Vec<&Expr> = exprs.iter().map(|named| &named.expr).collect();
+    while let Some(expr) = left.pop() {
+        match expr {
+            Expr::Column { .. } | Expr::Literal { .. } | Expr::Residual { .. } => continue,
+            Expr::Binary { left: one, right: other, .. } => left.extend([&**one, &**other]),
+            Expr::Cast { input, .. } => left.push(input),
+            Expr::When { predicate, then, otherwise } => left.extend([&**predicate, &**then, &**otherwise]),
+            Expr::Function { args, .. } => left.extend(args),
+        }
+        let same = found.entry(expr.to_string()).or_default();
+        match same.iter_mut().find(|(known, _)| *known == expr) {
+            Some((_, times)) => *times += 1,
+            None => same.push((expr, 1)),
+        }
+    }
+    let repeated = found.into_values().flatten().filter(|(_, times)| *times > 1);
+    repeated.map(|(expr, _)| expr).collect()
+}
+
+/// Arguments and options of `split(separator).list.get(n)` of constants, which makes no list.
+fn part_of_split<'a>(name: &str, args: &'a [Expr], options: &Json) -> Option<(Vec<&'a Expr>, Json)> {
+    let ("list.get", [Expr::Function { name, args: split, options: of_split, .. }, index]) = (name, args)
+    else {
+        return None;
+    };
+    let (text, separator) = match (name.as_str(), split.as_slice()) {
+        ("str.split", [text, separator @ Expr::Literal { .. }]) if matches!(index, Expr::Literal { .. }) => {
+            (text, separator)
+        }
+        _ => return None,
+    };
+    let mut both = of_split.as_object()?.clone();
+    both.extend(options.as_object()?.clone());
+    Some((vec![text, separator, index], Json::Object(both)))
 }
 
 fn binary(op: BinaryOperator, left: &Operand, right: &Operand, place: &str) -> Result<(Kernel, DataType)> {

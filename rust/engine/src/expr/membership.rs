@@ -23,7 +23,7 @@ pub(super) const FUNCTIONS: &[(&str, Compile)] = &[("is_in", is_in), ("is_betwee
 const SHORT: usize = 8;
 
 /// Tells which values of an array are in the list; what it says of nulls means nothing.
-type Contains = Box<dyn Fn(&ArrayRef) -> Result<BooleanBuffer> + Send + Sync>;
+pub(super) type Contains = Box<dyn Fn(&ArrayRef) -> Result<BooleanBuffer> + Send + Sync>;
 
 fn is_in(call: &Call<'_>) -> Result<Kernel> {
     let [input, list] = call.args()?;
@@ -50,6 +50,11 @@ fn is_in(call: &Call<'_>) -> Result<Kernel> {
         let found = if answer { &found | &!valid } else { &found & valid };
         Ok(Arc::new(BooleanArray::new(found, None)))
     }))
+}
+
+/// Tells which values equal a constant, an array of length one.
+pub(super) fn single_value(dtype: &DataType, constant: &ArrayRef) -> Result<Option<Contains>> {
+    contains(dtype, constant)
 }
 
 fn contains(dtype: &DataType, items: &ArrayRef) -> Result<Option<Contains>> {

@@ -8,17 +8,23 @@
 
 mod arithmetic;
 mod boolean;
+mod calendar;
 mod cast;
 mod comparison;
 mod compile;
 mod conditional;
 mod divisor;
 mod elementwise;
+mod horizontal;
 mod literal;
+mod mapping;
+mod math;
 mod membership;
+mod nested;
 mod null;
 mod numeric;
 mod remainder;
+mod rounding;
 mod scaled;
 mod string;
 mod temporal;
@@ -26,7 +32,9 @@ mod temporal;
 mod testing;
 mod text_builder;
 mod time_arithmetic;
+mod time_text;
 mod value;
+mod zone;
 
 use crate::error::{Result, RowErrors};
 use arrow::array::ArrayRef;
@@ -58,6 +66,8 @@ pub trait ResidualProgram: Send {
 /// A list of expressions ready to run; residual ones go to Polars in one call per batch.
 pub struct Program {
     roots: Vec<Root>,
+    /// How many answers stand in several places.
+    shared: usize,
     residual: Option<Box<dyn ResidualProgram>>,
 }
 
@@ -69,14 +79,15 @@ impl Program {
     /// or there is no Polars for the residual ones.
     pub fn new(exprs: &[NamedExpr], input: &Schema, residual: Option<&dyn Residual>) -> Result<Self> {
         let mut compiler = Compiler::new(input);
-        let roots = exprs.iter().map(|named| compiler.root(&named.expr)).collect::<Result<_>>()?;
+        let roots = compiler.roots(exprs)?;
+        let shared = compiler.shared();
         let residuals = compiler.into_residuals();
         let residual = match (residuals.is_empty(), residual) {
             (true, _) => None,
             (false, Some(polars)) => Some(polars.prepare(&residuals, input)?),
             (false, None) => return Err(compile::no_polars(&residuals)),
         };
-        Ok(Self { roots, residual })
+        Ok(Self { roots, shared, residual })
     }
 
     /// One array per expression, each as long as `batch`. Columns are found by name; `batch` may hold more of them.
@@ -88,7 +99,7 @@ impl Program {
             Some(program) => program.evaluate(batch, errors)?,
             None => Vec::new(),
         };
-        let mut inputs = Inputs::new(batch, &residuals, errors);
+        let mut inputs = Inputs::new(batch, &residuals, self.shared, errors);
         self.roots.iter().map(|root| root.evaluate(&mut inputs)).collect()
     }
 }
@@ -175,6 +186,20 @@ mod tests {
         assert_eq!(answers.iter().map(show).collect::<Vec<_>>(), ["2 3 4", "11 11 11", "101 101 101"]);
         let again = program.evaluate(&integers().batch(), &mut errors).unwrap();
         assert_eq!(show(&again[1]), "12 12 12");
+    }
+
+    #[test]
+    fn part_that_stands_in_several_places_fails_its_row_once() {
+        let narrow = || cast(col("a"), Int8, true);
+        let exprs = [named(binary(Add, narrow(), narrow())), named(narrow())];
+        let wide = frame([("a", Int64, Arc::new(Int64Array::from(vec![1, 300])))]);
+        let mut program = Program::new(&exprs, &wide.schema(), None).unwrap();
+        let mut errors = RowErrors::new();
+        let answers = program.evaluate(&wide.batch(), &mut errors).unwrap();
+        assert_eq!(answers.iter().map(show).collect::<Vec<_>>(), ["2 -", "1 -"]);
+        assert_eq!(errors.iter().map(|error| error.row).collect::<Vec<_>>(), [1]);
+        let again = program.evaluate(&wide.batch().slice(0, 1), &mut errors).unwrap();
+        assert_eq!(show(&again[0]), "2");
     }
 
     #[test]

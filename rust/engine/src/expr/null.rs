@@ -7,6 +7,7 @@
 use super::compile::Compile;
 use super::conditional::{choose, holds_dictionary};
 use super::elementwise::test;
+use super::literal;
 use super::numeric::one;
 use super::value::{Call, Kernel, Value, primitive};
 use crate::error::{EngineError, Result};
@@ -23,7 +24,7 @@ pub(super) const FUNCTIONS: &[(&str, Compile)] = &[
     ("is_not_nan", |call| of_float(call, |x| !x.is_nan(), |x| !x.is_nan(), true)),
     ("is_finite", |call| of_float(call, f32::is_finite, f64::is_finite, true)),
     ("is_infinite", |call| of_float(call, f32::is_infinite, f64::is_infinite, false)),
-    ("fill_null", coalesce),
+    ("fill_null", fill_null),
     ("coalesce", coalesce),
 ];
 
@@ -52,6 +53,25 @@ fn of_float(
         }),
         _ => return Err(call.no_kernel()),
     })
+}
+
+/// A value for null: the second argument, or by the option `strategy` zero or one.
+fn fill_null(call: &Call<'_>) -> Result<Kernel> {
+    let value = match call.text("strategy") {
+        None => return coalesce(call),
+        Some("zero") => 0.into(),
+        Some("one") => 1.into(),
+        Some(_) => return Err(call.no_kernel()),
+    };
+    let [input] = call.args()?;
+    if input.dtype != *call.dtype || !(input.dtype.is_integer() || input.dtype.is_float()) {
+        return Err(call.no_kernel());
+    }
+    let value = Value::Constant(literal::array(&value, call.dtype)?);
+    Ok(one(move |array| match array.null_count() {
+        0 => Ok(array.clone()),
+        _ => choose(&valid(array), &Value::Column(array.clone()), &value),
+    }))
 }
 
 /// The first argument that is not null. `fill_null` with a value is the same with two arguments.

@@ -1,26 +1,38 @@
-//! Numbers: `abs`, `neg`, `floor`, `ceil`, `sqrt`, and `min_horizontal`, `max_horizontal` of integers and times.
+//! Numbers and their bits: `abs`, `neg`, `bitwise_*`, `reinterpret`, `to_physical`.
 //!
-//! Integers wrap: `abs` and `neg` of the smallest one are itself. Not here: `round`, `pow` and the rest, and the
-//! horizontal functions of floats: Polars does those. Called by the compiler.
+//! Integers wrap: `abs` and `neg` of the smallest one are itself. Not here: functions of real numbers (`math.rs`), grids
+//! and ranges (`rounding.rs`). Called by the compiler.
 
 use super::compile::Compile;
 use super::elementwise::map;
-use super::value::{Call, Kernel, Value, physical_type, primitive, to_logical, with_integer};
+use super::value::{Call, Kernel, Value, physical_type, primitive, to_logical, to_physical, with_integer};
 use crate::error::{EngineError, Result};
-use arrow::array::{Array, ArrayRef, ArrowNativeTypeOp, ArrowPrimitiveType, PrimitiveArray};
-use arrow::buffer::NullBuffer;
-use arrow::datatypes::{Float32Type, Float64Type};
+use arrow::array::{ArrayRef, ArrowNativeTypeOp, ArrowPrimitiveType};
+use arrow::datatypes::{Float32Type, Float64Type, UInt32Type};
 use dataflare_plan::DataType;
 use std::sync::Arc;
+
+/// Counts bits of an integer with one of the methods of its type.
+macro_rules! bits {
+    ($call:expr, $count:ident) => {{
+        let [input] = $call.args()?;
+        Ok(with_integer!(&input.dtype, T => one(|array| {
+            Ok(Arc::new(map::<T, UInt32Type>(primitive(array)?, |value| value.$count())))
+        }), return Err($call.no_kernel())))
+    }};
+}
 
 pub(super) const FUNCTIONS: &[(&str, Compile)] = &[
     ("abs", abs),
     ("neg", neg),
-    ("floor", |call| of_floats(call, f32::floor, f64::floor, true)),
-    ("ceil", |call| of_floats(call, f32::ceil, f64::ceil, true)),
-    ("sqrt", |call| of_floats(call, f32::sqrt, f64::sqrt, false)),
-    ("min_horizontal", |call| horizontal(call, false)),
-    ("max_horizontal", |call| horizontal(call, true)),
+    ("bitwise_count_ones", |call| bits!(call, count_ones)),
+    ("bitwise_count_zeros", |call| bits!(call, count_zeros)),
+    ("bitwise_leading_ones", |call| bits!(call, leading_ones)),
+    ("bitwise_leading_zeros", |call| bits!(call, leading_zeros)),
+    ("bitwise_trailing_ones", |call| bits!(call, trailing_ones)),
+    ("bitwise_trailing_zeros", |call| bits!(call, trailing_zeros)),
+    ("reinterpret", reinterpret),
+    ("to_physical", physical),
 ];
 
 /// A kernel of one argument.
@@ -31,7 +43,9 @@ pub(super) fn one(apply: impl Fn(&ArrayRef) -> Result<ArrayRef> + Send + Sync + 
     })
 }
 
-fn primitives<T: ArrowPrimitiveType>(op: impl Fn(T::Native) -> T::Native + Send + Sync + 'static) -> Kernel {
+pub(super) fn primitives<T: ArrowPrimitiveType>(
+    op: impl Fn(T::Native) -> T::Native + Send + Sync + 'static,
+) -> Kernel {
     one(move |array| Ok(Arc::new(map::<T, T>(primitive(array)?, &op))))
 }
 
@@ -67,7 +81,7 @@ fn signed(call: &Call<'_>, dtype: &DataType, positive: bool) -> Result<Kernel> {
 }
 
 /// The kernel over the integers behind times; its answer has the type `dtype` again.
-fn on_physical(kernel: Kernel, dtype: &DataType) -> Kernel {
+pub(super) fn on_physical(kernel: Kernel, dtype: &DataType) -> Kernel {
     let dtype = dtype.clone();
     Box::new(move |args, rows| {
         let args = args.iter().map(Value::to_physical).collect::<Result<Vec<_>>>()?;
@@ -75,78 +89,39 @@ fn on_physical(kernel: Kernel, dtype: &DataType) -> Kernel {
     })
 }
 
-/// A function of floats; integers are themselves if `integers` says so.
-fn of_floats(
-    call: &Call<'_>,
-    single: fn(f32) -> f32,
-    double: fn(f64) -> f64,
-    integers: bool,
-) -> Result<Kernel> {
+/// The bits of an integer as another type of its width.
+fn reinterpret(call: &Call<'_>) -> Result<Kernel> {
     let [input] = call.args()?;
-    match &input.dtype {
-        DataType::Float32 => Ok(primitives::<Float32Type>(single)),
-        DataType::Float64 => Ok(primitives::<Float64Type>(double)),
-        dtype if integers && dtype.is_integer() && dtype == call.dtype => Ok(one(|array| Ok(array.clone()))),
-        _ => Err(call.no_kernel()),
-    }
-}
-
-/// The smallest or largest of the arguments that are not null.
-fn horizontal(call: &Call<'_>, largest: bool) -> Result<Kernel> {
-    if call.args.is_empty() || call.args.iter().any(|arg| arg.dtype != *call.dtype) {
+    let same_width = |to: &DataType| {
+        matches!(
+            (&input.dtype, to),
+            (DataType::Int64, DataType::UInt64)
+                | (DataType::UInt64, DataType::Int64)
+                | (DataType::Int32, DataType::UInt32)
+                | (DataType::UInt32, DataType::Int32)
+        )
+    };
+    if !same_width(call.dtype) {
         return Err(call.no_kernel());
     }
-    let kernel = with_integer!(&physical_type(call.dtype), T => {
-        let kernel: Kernel = Box::new(move |args, rows| {
-            let columns = args.iter().map(|arg| arg.clone().into_column(rows.count)).collect::<Result<Vec<_>>>()?;
-            let mut best: Option<PrimitiveArray<T>> = None;
-            for column in &columns {
-                let column = primitive::<T>(column)?;
-                best = Some(match best {
-                    None => column.clone(),
-                    Some(best) => better(&best, column, largest),
-                });
-            }
-            best.map(|best| Arc::new(best) as ArrayRef)
-                .ok_or_else(|| EngineError::internal("a horizontal function", "no argument"))
-        });
-        kernel
-    }, return Err(call.no_kernel()));
-    Ok(on_physical(kernel, call.dtype))
+    let dtype = call.dtype.clone();
+    Ok(one(move |array| to_logical(array, &dtype)))
 }
 
-fn better<T: ArrowPrimitiveType>(
-    left: &PrimitiveArray<T>,
-    right: &PrimitiveArray<T>,
-    largest: bool,
-) -> PrimitiveArray<T> {
-    let pairs = left.values().iter().zip(right.values().iter());
-    if left.null_count() == 0 && right.null_count() == 0 {
-        let values: Vec<T::Native> =
-            pairs.map(|(l, r)| if l.is_lt(*r) != largest { *l } else { *r }).collect();
-        return PrimitiveArray::new(values.into(), None);
+/// The integers behind times; numbers are themselves.
+fn physical(call: &Call<'_>) -> Result<Kernel> {
+    let [input] = call.args()?;
+    if physical_type(&input.dtype) != *call.dtype || !(call.dtype.is_integer() || call.dtype.is_float()) {
+        return Err(call.no_kernel());
     }
-    let values: Vec<T::Native> = pairs
-        .enumerate()
-        .map(|(row, (l, r))| match (left.is_valid(row), right.is_valid(row)) {
-            (true, true) if l.is_lt(*r) != largest => *l,
-            (true, false) => *l,
-            _ => *r,
-        })
-        .collect();
-    let nulls = match (left.nulls(), right.nulls()) {
-        (Some(l), Some(r)) => Some(NullBuffer::new(l.inner() | r.inner())),
-        _ => None,
-    };
-    PrimitiveArray::new(values.into(), nulls)
+    Ok(one(to_physical))
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::expr::testing::{call, col, frame, lit};
-    use arrow::array::{Float64Array, Int8Array, Int64Array};
-    use dataflare_plan::DataType::{Float64, Int8, Int64};
-    use serde_json::Value;
+    use crate::expr::testing::{call, col, frame};
+    use arrow::array::Int8Array;
+    use dataflare_plan::DataType::Int8;
     use std::sync::Arc;
 
     #[test]
@@ -155,30 +130,5 @@ mod tests {
             frame([("a", Int8, Arc::new(Int8Array::from(vec![Some(-128), Some(127), Some(-1), None])))]);
         assert_eq!(frame.answer(call("abs", [col("a")], Int8)), "-128 127 1 -");
         assert_eq!(frame.answer(call("neg", [col("a")], Int8)), "-128 -127 1 -");
-    }
-
-    #[test]
-    fn rounding_keeps_the_sign_of_zero() {
-        let frame =
-            frame([("x", Float64, Arc::new(Float64Array::from(vec![1.5, -0.4, -0.0, f64::INFINITY])))]);
-        assert_eq!(frame.answer(call("ceil", [col("x")], Float64)), "2.0 -0.0 -0.0 inf");
-        assert_eq!(frame.answer(call("floor", [col("x")], Float64)), "1.0 -1.0 -0.0 inf");
-    }
-
-    #[test]
-    fn horizontal_functions_pass_over_nulls() {
-        let frame = frame([
-            ("a", Int64, Arc::new(Int64Array::from(vec![Some(1), None, Some(3), None]))),
-            ("b", Int64, Arc::new(Int64Array::from(vec![Some(2), Some(5), None, None]))),
-        ]);
-        assert_eq!(frame.answer(call("min_horizontal", [col("a"), col("b")], Int64)), "1 5 3 -");
-        assert_eq!(
-            frame.answer(call("max_horizontal", [col("a"), col("b"), lit(4, Int64)], Int64)),
-            "4 5 4 4"
-        );
-        assert_eq!(
-            frame.answer(call("max_horizontal", [col("a"), lit(Value::Null, Int64)], Int64)),
-            "1 - 3 -"
-        );
     }
 }

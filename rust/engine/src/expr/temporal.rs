@@ -1,19 +1,22 @@
 //! `dt.*`: parts of dates and datetimes, `truncate`, `timestamp`, totals of durations.
 //!
-//! Datetimes without a zone, or in UTC, are read as their ticks; days count from 1970-01-01 and round down. Outside the
-//! years -262143 to 262142 parts are null, as in Polars. Not here: other zones, months and quarters as a step, text.
+//! Datetimes without a zone, or in UTC, are read as their ticks, those of other zones as their local ones (`zone.rs`); days
+//! count from 1970-01-01 and round down. Outside the years -262143 to 262142 parts are null, as in Polars. Not here: months
+//! and what moves by them (`calendar.rs`), text (`time_text.rs`).
 //! Called by the compiler.
 
+use super::calendar;
 use super::cast;
 use super::compile::Compile;
 use super::divisor::Divisor;
 use super::elementwise::map;
 use super::numeric::one;
 use super::value::{Call, Kernel, primitive, strings, to_logical, to_physical};
+use super::zone::of_local_time;
 use crate::error::Result;
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, PrimitiveArray};
 use arrow::buffer::NullBuffer;
-use arrow::datatypes::{Int8Type, Int16Type, Int32Type, Int64Type};
+use arrow::datatypes::{Float64Type, Int8Type, Int16Type, Int32Type, Int64Type};
 use chrono::{Datelike, NaiveDate};
 use dataflare_plan::{DataType, TimeUnit};
 use std::sync::Arc;
@@ -26,14 +29,16 @@ pub(super) const FUNCTIONS: &[(&str, Compile)] = &[
     ("dt.week", |call| of_date::<Int8Type>(call, |date| date.iso_week().week() as i8)),
     ("dt.iso_year", |call| of_date::<Int32Type>(call, |date| date.iso_week().year())),
     ("dt.ordinal_day", |call| of_date::<Int16Type>(call, |date| date.ordinal() as i16)),
-    ("dt.weekday", weekday),
+    ("dt.weekday", |call| of_local_time(call, weekday)),
     ("dt.hour", |call| of_day::<Int8Type>(call, |ns| (ns / 3_600_000_000_000) as i8)),
     ("dt.minute", |call| of_day::<Int8Type>(call, |ns| (ns / 60_000_000_000 % 60) as i8)),
     ("dt.second", |call| of_day::<Int8Type>(call, |ns| (ns / 1_000_000_000 % 60) as i8)),
     ("dt.millisecond", |call| of_day::<Int32Type>(call, |ns| (ns % 1_000_000_000 / 1_000_000) as i32)),
     ("dt.microsecond", |call| of_day::<Int32Type>(call, |ns| (ns % 1_000_000_000 / 1_000) as i32)),
     ("dt.nanosecond", |call| of_day::<Int32Type>(call, |ns| (ns % 1_000_000_000) as i32)),
-    ("dt.date", date),
+    ("dt.date", |call| of_local_time(call, date)),
+    ("dt.time", |call| of_local_time(call, time)),
+    ("dt.cast_time_unit", cast_time_unit),
     ("dt.timestamp", timestamp),
     ("dt.truncate", truncate),
     ("dt.total_days", |call| total(call, NANOSECONDS_PER_DAY)),
@@ -51,7 +56,7 @@ const NANOSECONDS_PER_DAY: i64 = 86_400_000_000_000;
 const EPOCH_DAY: i32 = 719_163;
 
 /// The unit of a datetime whose ticks are its local time.
-fn local_unit(dtype: &DataType) -> Option<TimeUnit> {
+pub(super) fn local_unit(dtype: &DataType) -> Option<TimeUnit> {
     match dtype {
         DataType::Datetime { unit, zone } if zone.as_deref().is_none_or(|zone| zone == "UTC") => Some(*unit),
         _ => None,
@@ -59,7 +64,7 @@ fn local_unit(dtype: &DataType) -> Option<TimeUnit> {
 }
 
 /// How many ticks a day has.
-fn ticks_per_day(unit: TimeUnit) -> i64 {
+pub(super) fn ticks_per_day(unit: TimeUnit) -> i64 {
     NANOSECONDS_PER_DAY / unit.nanoseconds()
 }
 
@@ -69,12 +74,19 @@ fn days_of(call: &Call<'_>, dtype: &DataType) -> Result<Divisor> {
     Divisor::new(ticks_per_day(unit)).ok_or_else(|| call.no_kernel())
 }
 
-fn chrono_date(days: i64) -> Option<NaiveDate> {
+pub(super) fn chrono_date(days: i64) -> Option<NaiveDate> {
     NaiveDate::from_num_days_from_ce_opt(i32::try_from(days).ok()?.checked_add(EPOCH_DAY)?)
 }
 
 /// A part of the calendar date. Neighbouring rows mostly share the day: the last answer is kept.
-fn of_date<O: ArrowPrimitiveType>(call: &Call<'_>, part: fn(NaiveDate) -> O::Native) -> Result<Kernel> {
+pub(super) fn of_date<O: ArrowPrimitiveType>(
+    call: &Call<'_>,
+    part: fn(NaiveDate) -> O::Native,
+) -> Result<Kernel> {
+    of_local_time(call, |call| of_local_date::<O>(call, part))
+}
+
+fn of_local_date<O: ArrowPrimitiveType>(call: &Call<'_>, part: fn(NaiveDate) -> O::Native) -> Result<Kernel> {
     let [input] = call.args()?;
     if input.dtype == DataType::Date {
         return Ok(one(move |array| {
@@ -149,7 +161,16 @@ fn weekday(call: &Call<'_>) -> Result<Kernel> {
 
 /// A part of the time of day, from nanoseconds since midnight.
 fn of_day<O: ArrowPrimitiveType>(call: &Call<'_>, part: fn(i64) -> O::Native) -> Result<Kernel> {
+    of_local_time(call, |call| of_local_day::<O>(call, part))
+}
+
+fn of_local_day<O: ArrowPrimitiveType>(call: &Call<'_>, part: fn(i64) -> O::Native) -> Result<Kernel> {
     let [input] = call.args()?;
+    if input.dtype == DataType::Time {
+        return Ok(one(move |array| {
+            Ok(Arc::new(map::<Int64Type, O>(primitive(&to_physical(array)?)?, part)))
+        }));
+    }
     let unit = local_unit(&input.dtype).ok_or_else(|| call.no_kernel())?;
     let (per_day, nanoseconds) = (ticks_per_day(unit), unit.nanoseconds());
     let day = days_of(call, &input.dtype)?;
@@ -182,6 +203,31 @@ fn date(call: &Call<'_>) -> Result<Kernel> {
     cast::compile(input, &DataType::Date, false, false, call.place)
 }
 
+/// The time of day.
+fn time(call: &Call<'_>) -> Result<Kernel> {
+    let [input] = call.args()?;
+    if input.dtype == DataType::Time {
+        return Ok(one(|array| Ok(array.clone())));
+    }
+    let unit = local_unit(&input.dtype).ok_or_else(|| call.no_kernel())?;
+    let (per_day, nanoseconds) = (days_of(call, &input.dtype)?, unit.nanoseconds());
+    Ok(one(move |array| {
+        let times = map::<Int64Type, Int64Type>(primitive(&to_physical(array)?)?, |tick| {
+            per_day.floor_mod(tick) * nanoseconds
+        });
+        to_logical(&(Arc::new(times) as ArrayRef), &DataType::Time)
+    }))
+}
+
+/// The same times in another unit; one that does not fit fails.
+fn cast_time_unit(call: &Call<'_>) -> Result<Kernel> {
+    let [input] = call.args()?;
+    if !matches!(input.dtype, DataType::Datetime { .. } | DataType::Duration { .. }) {
+        return Err(call.no_kernel());
+    }
+    cast::compile(input, call.dtype, true, false, call.place)
+}
+
 /// Ticks since 1970 in a unit: the cast to that unit, null where it overflows. Zones do not matter.
 fn timestamp(call: &Call<'_>) -> Result<Kernel> {
     let [input] = call.args()?;
@@ -204,8 +250,11 @@ fn timestamp(call: &Call<'_>) -> Result<Kernel> {
 fn truncate(call: &Call<'_>) -> Result<Kernel> {
     let [input, every] = call.args()?;
     let every = every.constant.as_ref().ok_or_else(|| call.no_kernel())?;
-    let every = strings(every)?;
-    let step = every.iter().next().flatten().and_then(step).ok_or_else(|| call.no_kernel())?;
+    let every = strings(every)?.iter().next().flatten().ok_or_else(|| call.no_kernel())?;
+    if let Some(kernel) = calendar::truncate_months(call, every) {
+        return kernel;
+    }
+    let step = step(every).ok_or_else(|| call.no_kernel())?;
     let dtype = input.dtype.clone();
     if dtype == DataType::Date {
         // Parts of a day round a date in ways of Polars' own.
@@ -243,14 +292,14 @@ fn first_physical(args: &[super::value::Value]) -> Result<ArrayRef> {
     }
 }
 
-struct Step {
-    nanoseconds: i64,
+pub(super) struct Step {
+    pub(super) nanoseconds: i64,
     /// Weeks start on Mondays: the grid goes through 1970-01-05.
-    from_monday: bool,
+    pub(super) from_monday: bool,
 }
 
 /// Reads `"1d12h"`: counts and units without months, positive, weeks alone. `None` for all else.
-fn step(text: &str) -> Option<Step> {
+pub(super) fn step(text: &str) -> Option<Step> {
     let (mut rest, mut nanoseconds, mut weeks, mut parts) = (text, 0_i64, false, 0);
     while !rest.is_empty() {
         let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
@@ -276,13 +325,18 @@ fn step(text: &str) -> Option<Step> {
     (nanoseconds > 0 && (!weeks || parts == 1)).then_some(Step { nanoseconds, from_monday: weeks })
 }
 
-/// A duration in whole units, towards zero.
+/// A duration in whole units, towards zero, or in fractions of one.
 fn total(call: &Call<'_>, nanoseconds: i64) -> Result<Kernel> {
     let [input] = call.args()?;
     let DataType::Duration { unit } = &input.dtype else { return Err(call.no_kernel()) };
     let tick = unit.nanoseconds();
     if call.flag("fractional") {
-        return Err(call.no_kernel());
+        // A multiplication, as in Polars: it differs from a division in the last bit.
+        let factor = 1.0 / (nanoseconds as f64 / tick as f64);
+        return Ok(one(move |array| {
+            let ticks = to_physical(array)?;
+            Ok(Arc::new(map::<Int64Type, Float64Type>(primitive(&ticks)?, |ticks| ticks as f64 * factor)))
+        }));
     }
     Ok(one(move |array| {
         let ticks = to_physical(array)?;
@@ -359,11 +413,11 @@ mod tests {
     }
 
     #[test]
-    fn calendar_steps_and_zones_are_left_to_polars() {
-        for every in ["1mo", "1q", "-1h", "0s", "1w1d", "250ns"] {
+    fn steps_of_another_kind_and_unknown_zones_are_left_to_polars() {
+        for every in ["1mo1d", "-1h", "0s", "1w1d", "250ns"] {
             assert!(!crate::expr::is_compiled(&truncated(every), &times().schema()), "{every}");
         }
-        let zoned = Datetime { unit: Microseconds, zone: Some("Europe/Berlin".to_owned()) };
+        let zoned = Datetime { unit: Microseconds, zone: Some("Europe/Nowhere".to_owned()) };
         let schema = vec![dataflare_plan::Field { name: "t".to_owned(), dtype: zoned }];
         assert!(!crate::expr::is_compiled(&call("dt.hour", [col("t")], Int8), &schema));
         assert!(!crate::expr::is_compiled(&call("dt.date", [col("t")], Date), &schema));

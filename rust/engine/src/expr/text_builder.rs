@@ -13,6 +13,37 @@ const BUFFER_BYTES: usize = 1 << 30;
 /// Longest text that lies in the view itself.
 const INLINE_BYTES: usize = 12;
 
+/// The view of a text of at most twelve ASCII bytes, which lies in the view itself.
+#[derive(Clone, Copy)]
+pub(super) struct ShortView(u128);
+
+/// The same bit of each byte of a text in a view.
+const ONES: u128 = (u128::MAX / 255) >> 32;
+
+impl ShortView {
+    /// `None` if the text is longer, or not ASCII.
+    pub(super) fn of_ascii(view: u128) -> Option<Self> {
+        let length = view as u32;
+        (length as usize <= INLINE_BYTES && (view >> 32) & (ONES << 7) == 0).then_some(Self(view))
+    }
+
+    pub(super) fn lowercase(self) -> Self {
+        Self(self.0 ^ (self.flip(b'A', b'Z') << 32))
+    }
+
+    pub(super) fn uppercase(self) -> Self {
+        Self(self.0 ^ (self.flip(b'a', b'z') << 32))
+    }
+
+    /// The bit 0x20 of each byte between two others. All bytes are below 0x80: no sum carries into the next.
+    fn flip(self, first: u8, last: u8) -> u128 {
+        let bytes = self.0 >> 32;
+        let from_first = bytes + ONES * u128::from(0x80 - first);
+        let behind_last = bytes + ONES * u128::from(0x7f - last);
+        ((from_first ^ behind_last) & (ONES << 7)) >> 2
+    }
+}
+
 /// Views written so far, and the bytes of the long ones.
 pub(super) struct TextBuilder {
     views: Vec<u128>,
@@ -45,6 +76,11 @@ impl TextBuilder {
         } else if self.open.len() >= BUFFER_BYTES {
             self.closed.push(Buffer::from_vec(std::mem::take(&mut self.open).into_bytes()));
         }
+    }
+
+    /// Appends a text of at most twelve bytes by its view.
+    pub(super) fn append_short(&mut self, view: ShortView) {
+        self.views.push(view.0);
     }
 
     /// The column; its rows are null where `nulls` says so.

@@ -94,6 +94,19 @@ impl<'a> Call<'a> {
         self.options.as_object().is_some_and(|options| !options.is_empty())
     }
 
+    /// A constant integer of any type; `None` if it is null.
+    pub(super) fn integer(&self, index: usize) -> Result<Option<i64>> {
+        let arg = self.args.get(index).ok_or_else(|| self.no_kernel())?;
+        let constant = arg.constant.as_ref().ok_or_else(|| self.no_kernel())?;
+        if arg.dtype == DataType::Null {
+            return Ok(None);
+        }
+        let value: Option<i128> = with_integer!(&arg.dtype, T => {
+            primitive::<T>(constant)?.iter().next().flatten().map(i128::from)
+        }, return Err(self.no_kernel()));
+        value.map(|value| i64::try_from(value).map_err(|_| self.no_kernel())).transpose()
+    }
+
     /// An option that is text.
     pub(super) fn text(&self, name: &str) -> Option<&'a str> {
         self.options.get(name).and_then(Json::as_str)
@@ -113,12 +126,19 @@ pub(super) fn no_kernel(place: &str, types: &str) -> EngineError {
 pub(super) struct Inputs<'a> {
     pub(super) batch: &'a RecordBatch,
     pub(super) residuals: &'a [ArrayRef],
+    /// Answers that stand in several places, once they are known.
+    pub(super) shared: Vec<Option<Value>>,
     pub(super) errors: &'a mut RowErrors,
 }
 
 impl<'a> Inputs<'a> {
-    pub(super) fn new(batch: &'a RecordBatch, residuals: &'a [ArrayRef], errors: &'a mut RowErrors) -> Self {
-        Self { batch, residuals, errors }
+    pub(super) fn new(
+        batch: &'a RecordBatch,
+        residuals: &'a [ArrayRef],
+        shared: usize,
+        errors: &'a mut RowErrors,
+    ) -> Self {
+        Self { batch, residuals, shared: vec![None; shared], errors }
     }
 }
 

@@ -1,10 +1,20 @@
-//! `str.*` and `concat_str`: what is counted or found (here), parts (`parts.rs`), new texts (`rewrite.rs`).
+//! `str.*`, `concat_str` and `format`: lengths and tests (here), counts (`count.rs`), parts (`parts.rs`, `extract.rs`,
+//! `split.rs`), new texts (`rewrite.rs`, `pad.rs`), numbers (`number.rs`),
+//! JSON (`json.rs`), many patterns at once (`many.rs`).
 //!
 //! Patterns, positions and replacements are constants. Regular expressions are those of the crate `regex`, which Polars
 //! uses too. Not here: patterns from a column, invalid patterns: Polars does those. Called by the compiler.
 
+mod count;
+mod extract;
+mod json;
+mod many;
+mod number;
+mod pad;
 mod parts;
 mod rewrite;
+pub(super) mod split;
+mod views;
 
 use super::compile::Compile;
 use super::value::{Call, Kernel, strings};
@@ -36,6 +46,23 @@ pub(super) const FUNCTIONS: &[(&str, Compile)] = &[
     ("str.strip_prefix", |call| parts::affix(call, |text, affix| text.strip_prefix(affix))),
     ("str.strip_suffix", |call| parts::affix(call, |text, affix| text.strip_suffix(affix))),
     ("str.slice", parts::slice),
+    ("str.head", parts::head),
+    ("str.tail", parts::tail),
+    ("str.count_matches", count::count_matches),
+    ("str.find", count::find),
+    ("str.extract", extract::extract),
+    ("str.extract_all", extract::extract_all),
+    ("str.split", split::split),
+    ("str.split_exact", |call| split::fields(call, false)),
+    ("str.splitn", |call| split::fields(call, true)),
+    ("str.pad_start", pad::start),
+    ("str.pad_end", pad::end),
+    ("str.zfill", pad::zeros),
+    ("str.to_integer", number::to_integer),
+    ("str.contains_any", many::contains_any),
+    ("str.replace_many", many::replace_many),
+    ("str.json_path_match", json::json_path_match),
+    ("format", rewrite::format),
     ("str.to_lowercase", rewrite::to_lowercase),
     ("str.to_uppercase", rewrite::to_uppercase),
     ("str.replace", rewrite::replace),

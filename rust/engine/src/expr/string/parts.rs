@@ -1,14 +1,10 @@
-//! Functions that answer a part of a text: `strip_*`, `slice`. Answers share the buffers of the input.
+//! Functions that answer a part of a text by characters: `strip_*`, `slice`, `head`, `tail`. Answers share the buffers of the input.
 //!
 //! Called by the table in `string/mod.rs`.
 
-use super::{of_strings, over_first, text};
+use super::{of_strings, over_first, text, views};
 use crate::error::Result;
-use crate::expr::value::{Call, Kernel, primitive};
-use arrow::array::{Array, ArrayRef, StringViewArray, make_view};
-use arrow::datatypes::{ArrowPrimitiveType, Int32Type, Int64Type};
-use dataflare_plan::DataType;
-use std::sync::Arc;
+use crate::expr::value::{Call, Kernel};
 
 /// `strip_chars*`: white space for null, else the characters of a set.
 pub(super) fn strip(
@@ -34,8 +30,8 @@ pub(super) fn affix(call: &Call<'_>, cut: for<'a> fn(&'a str, &str) -> Option<&'
 /// `slice(offset, length)` in characters; a negative offset counts from the end.
 pub(super) fn slice(call: &Call<'_>) -> Result<Kernel> {
     of_strings(call)?;
-    let offset = integer(call, 1)?.ok_or_else(|| call.no_kernel())?;
-    let length = integer(call, 2)?;
+    let offset = call.integer(1)?.ok_or_else(|| call.no_kernel())?;
+    let length = call.integer(2)?;
     if length.is_some_and(|length| length < 0) {
         return Err(call.no_kernel());
     }
@@ -55,49 +51,44 @@ pub(super) fn slice(call: &Call<'_>) -> Result<Kernel> {
     }))
 }
 
-/// A constant integer; `None` if it is null.
-fn integer(call: &Call<'_>, index: usize) -> Result<Option<i64>> {
-    fn value<T: ArrowPrimitiveType>(array: &ArrayRef) -> Result<Option<i64>>
-    where
-        T::Native: Into<i64>,
-    {
-        Ok(primitive::<T>(array)?.iter().next().flatten().map(Into::into))
-    }
-    let arg = call.args.get(index).ok_or_else(|| call.no_kernel())?;
-    let constant = arg.constant.as_ref().ok_or_else(|| call.no_kernel())?;
-    match arg.dtype {
-        DataType::Null => Ok(None),
-        DataType::Int32 => value::<Int32Type>(constant),
-        DataType::Int64 => value::<Int64Type>(constant),
-        _ => Err(call.no_kernel()),
+/// The first `n` characters; all but the last `-n` for a negative one.
+pub(super) fn head(call: &Call<'_>) -> Result<Kernel> {
+    of_strings(call)?;
+    let count = call.integer(1)?.ok_or_else(|| call.no_kernel())?;
+    let wanted = usize::try_from(count.unsigned_abs()).map_err(|_| call.no_kernel())?;
+    Ok(parts(move |text| {
+        let end = if count >= 0 { from_start(text, wanted) } else { from_end(text, wanted) };
+        text.get(..end).unwrap_or(text)
+    }))
+}
+
+/// The last `n` characters; all but the first `-n` for a negative one.
+pub(super) fn tail(call: &Call<'_>) -> Result<Kernel> {
+    of_strings(call)?;
+    let count = call.integer(1)?.ok_or_else(|| call.no_kernel())?;
+    let wanted = usize::try_from(count.unsigned_abs()).map_err(|_| call.no_kernel())?;
+    Ok(parts(move |text| {
+        let start = if count >= 0 { from_end(text, wanted) } else { from_start(text, wanted) };
+        text.get(start..).unwrap_or(text)
+    }))
+}
+
+/// The byte behind the first `count` characters.
+fn from_start(text: &str, count: usize) -> usize {
+    text.char_indices().nth(count).map_or(text.len(), |(byte, _)| byte)
+}
+
+/// The byte before the last `count` characters.
+fn from_end(text: &str, count: usize) -> usize {
+    match count.checked_sub(1) {
+        None => text.len(),
+        Some(before) => text.char_indices().nth_back(before).map_or(0, |(byte, _)| byte),
     }
 }
 
-/// A function that answers a part of each text. No bytes are copied but those of short answers.
+/// A function that answers a part of each text.
 fn parts(part: impl Fn(&str) -> &str + Send + Sync + 'static) -> Kernel {
-    over_first(move |texts| {
-        let views: Vec<u128> = texts
-            .iter()
-            .zip(texts.views().iter())
-            .map(|(text, view)| {
-                let Some(text) = text else { return 0 };
-                let found = part(text);
-                if found.len() == text.len() {
-                    return *view;
-                }
-                // In a long view: bits 64 to 95 are the buffer, 96 to 127 the offset in it. A short view has neither, and
-                // a part of it is short again.
-                let start = found.as_ptr().addr().wrapping_sub(text.as_ptr().addr()) as u32;
-                make_view(found.as_bytes(), (*view >> 64) as u32, ((*view >> 96) as u32).wrapping_add(start))
-            })
-            .collect();
-        // SAFETY: each view is empty, the old one, inline, or a part of an old one at character boundaries (`part` gives a
-        // `&str` of its argument), so it lies in the same buffer and is UTF-8.
-        let answers = unsafe {
-            StringViewArray::new_unchecked(views.into(), texts.data_buffers().clone(), texts.nulls().cloned())
-        };
-        Ok(Arc::new(answers))
-    })
+    over_first(move |texts| Ok(views::parts(texts, &part)))
 }
 
 #[cfg(test)]

@@ -1,25 +1,41 @@
-//! Functions that write new texts: cases, `replace`, `replace_all`, `concat_str`.
+//! Functions that write new texts: cases, `replace`, `replace_all`, `concat_str`, `format`.
 //!
 //! Called by the table in `string/mod.rs`.
 
 use super::{of_strings, over_first, regex_syntax_free, text};
 use crate::error::Result;
-use crate::expr::text_builder::TextBuilder;
+use crate::expr::text_builder::{ShortView, TextBuilder};
 use crate::expr::value::{Call, Kernel, Value, strings};
 use arrow::array::Array;
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use dataflare_plan::DataType;
+use memchr::memmem::Finder;
 use regex::Regex;
 use serde_json::Value as Json;
 
 pub(super) fn to_lowercase(call: &Call<'_>) -> Result<Kernel> {
     of_strings(call)?;
-    Ok(rewritten(lowercase))
+    Ok(in_case(ShortView::lowercase, lowercase))
 }
 
 pub(super) fn to_uppercase(call: &Call<'_>) -> Result<Kernel> {
     of_strings(call)?;
-    Ok(rewritten(uppercase))
+    Ok(in_case(ShortView::uppercase, uppercase))
+}
+
+/// Short ASCII texts change within their views.
+fn in_case(short: fn(ShortView) -> ShortView, write: fn(&str, &mut String)) -> Kernel {
+    over_first(move |texts| {
+        let mut answers = TextBuilder::with_capacity(texts.len());
+        for (text, view) in texts.iter().zip(texts.views().iter()) {
+            match (ShortView::of_ascii(*view), text) {
+                (Some(view), Some(_)) => answers.append_short(short(view)),
+                (_, Some(text)) => answers.append(|into| write(text, into)),
+                (_, None) => answers.append(|_| {}),
+            }
+        }
+        answers.finish(texts.nulls().cloned())
+    })
 }
 
 fn lowercase(text: &str, into: &mut String) {
@@ -46,19 +62,28 @@ fn uppercase(text: &str, into: &mut String) {
     }
 }
 
-/// `replace` with n = 1, `replace_all` with n = -1.
+/// `replace` of the first n, `replace_all` with n = -1; a pattern that is no plain text takes n = 1 or -1.
 pub(super) fn replace(call: &Call<'_>) -> Result<Kernel> {
     of_strings(call)?;
     let (Some(pattern), Some(value)) = (text(call, 1)?, text(call, 2)?) else { return Err(call.no_kernel()) };
-    let all = match call.options.get("n").and_then(Json::as_i64) {
-        Some(1) => false,
-        Some(-1) => true,
-        _ => return Err(call.no_kernel()),
-    };
+    let limit = call.options.get("n").and_then(Json::as_i64).ok_or_else(|| call.no_kernel())?;
+    let limit =
+        if limit == -1 { usize::MAX } else { usize::try_from(limit).map_err(|_| call.no_kernel())? };
     let plain = call.flag("literal") || (regex_syntax_free(&pattern) && !value.contains('$'));
+    if plain && !pattern.is_empty() {
+        let (finder, width) = (Finder::new(pattern.as_bytes()).into_owned(), pattern.len());
+        return Ok(rewritten(move |text, into| {
+            let mut end = 0;
+            for start in finder.find_iter(text.as_bytes()).take(limit) {
+                into.push_str(text.get(end..start).unwrap_or(""));
+                into.push_str(&value);
+                end = start + width;
+            }
+            into.push_str(text.get(end..).unwrap_or(""));
+        }));
+    }
     if plain {
         return Ok(rewritten(move |text, into| {
-            let limit = if all { usize::MAX } else { 1 };
             let mut end = 0;
             for (start, found) in text.match_indices(pattern.as_str()).take(limit) {
                 into.push_str(text.get(end..start).unwrap_or(""));
@@ -68,15 +93,34 @@ pub(super) fn replace(call: &Call<'_>) -> Result<Kernel> {
             into.push_str(text.get(end..).unwrap_or(""));
         }));
     }
+    if limit != 1 && limit != usize::MAX {
+        return Err(call.no_kernel());
+    }
     let pattern = Regex::new(&pattern).map_err(|_| call.no_kernel())?;
+    if !value.contains('$') {
+        // Without groups in the replacement nothing needs their places.
+        return Ok(rewritten(move |text, into| {
+            let mut end = 0;
+            for found in pattern.find_iter(text).take(limit) {
+                into.push_str(text.get(end..found.start()).unwrap_or(""));
+                into.push_str(&value);
+                end = found.end();
+            }
+            into.push_str(text.get(end..).unwrap_or(""));
+        }));
+    }
     Ok(rewritten(move |text, into| {
-        let answer = if all { pattern.replace_all(text, &value) } else { pattern.replace(text, &value) };
+        let answer = if limit == usize::MAX {
+            pattern.replace_all(text, &value)
+        } else {
+            pattern.replace(text, &value)
+        };
         into.push_str(&answer);
     }))
 }
 
 /// A function that appends the new text to a string.
-fn rewritten(write: impl Fn(&str, &mut String) + Send + Sync + 'static) -> Kernel {
+pub(super) fn rewritten(write: impl Fn(&str, &mut String) + Send + Sync + 'static) -> Kernel {
     over_first(move |texts| {
         let mut answers = TextBuilder::with_capacity(texts.len());
         for text in texts {
@@ -90,19 +134,49 @@ fn rewritten(write: impl Fn(&str, &mut String) + Send + Sync + 'static) -> Kerne
     })
 }
 
-/// Texts with a separator between them; null if one is null. `a + b` of strings is this too.
+/// Texts with a separator between them; null if one is null, or without those that are. `a + b` of strings is this too.
 pub(super) fn concat_str(call: &Call<'_>) -> Result<Kernel> {
-    if call.flag("ignore_nulls")
-        || call.args.iter().any(|arg| arg.dtype != DataType::String)
-        || call.args.is_empty()
-    {
+    let separator = call.text("separator").ok_or_else(|| call.no_kernel())?.to_owned();
+    let between = vec![separator; call.args.len().saturating_sub(1)];
+    joined(call, String::new(), between, String::new(), call.flag("ignore_nulls"))
+}
+
+/// The text of the option `text`, with the arguments at the bytes of the option `insertions`.
+pub(super) fn format(call: &Call<'_>) -> Result<Kernel> {
+    let text = call.text("text").ok_or_else(|| call.no_kernel())?;
+    let insertions =
+        call.options.get("insertions").and_then(Json::as_array).ok_or_else(|| call.no_kernel())?;
+    let mut pieces = Vec::with_capacity(insertions.len() + 1);
+    let mut from = 0;
+    for end in insertions {
+        let end = end.as_u64().and_then(|end| usize::try_from(end).ok()).ok_or_else(|| call.no_kernel())?;
+        pieces.push(text.get(from..end).ok_or_else(|| call.no_kernel())?.to_owned());
+        from = end;
+    }
+    let behind = text.get(from..).ok_or_else(|| call.no_kernel())?.to_owned();
+    if pieces.is_empty() || pieces.len() != call.args.len() {
         return Err(call.no_kernel());
     }
-    let separator = call.text("separator").ok_or_else(|| call.no_kernel())?.to_owned();
+    let before = pieces.remove(0);
+    joined(call, before, pieces, behind, false)
+}
+
+/// The arguments with texts before, between and behind them.
+fn joined(
+    call: &Call<'_>,
+    before: String,
+    between: Vec<String>,
+    behind: String,
+    ignore_nulls: bool,
+) -> Result<Kernel> {
+    if call.args.iter().any(|arg| arg.dtype != DataType::String) || call.args.is_empty() {
+        return Err(call.no_kernel());
+    }
     Ok(Box::new(move |args, rows| {
         let texts = args.iter().map(|arg| Ok((arg, strings(arg.array())?))).collect::<Result<Vec<_>>>()?;
         let row_of = |arg: &Value, row: usize| if matches!(arg, Value::Constant(_)) { 0 } else { row };
-        let valid = |row: usize| texts.iter().all(|(arg, texts)| texts.is_valid(row_of(arg, row)));
+        let valid =
+            |row: usize| ignore_nulls || texts.iter().all(|(arg, texts)| texts.is_valid(row_of(arg, row)));
         let valid = BooleanBuffer::collect_bool(rows.count, valid);
         let mut answers = TextBuilder::with_capacity(rows.count);
         for (row, valid) in valid.iter().enumerate() {
@@ -110,12 +184,20 @@ pub(super) fn concat_str(call: &Call<'_>) -> Result<Kernel> {
                 if !valid {
                     return;
                 }
-                for (index, (arg, texts)) in texts.iter().enumerate() {
-                    if index > 0 {
-                        into.push_str(&separator);
+                into.push_str(&before);
+                let mut first = true;
+                let pieces = std::iter::once("").chain(between.iter().map(String::as_str));
+                for ((arg, texts), piece) in texts.iter().zip(pieces) {
+                    let row = row_of(arg, row);
+                    if texts.is_valid(row) {
+                        if !first {
+                            into.push_str(piece);
+                        }
+                        first = false;
+                        into.push_str(texts.value(row));
                     }
-                    into.push_str(texts.value(row_of(arg, row)));
                 }
+                into.push_str(&behind);
             });
         }
         answers.finish(Some(NullBuffer::new(valid)).filter(|nulls| nulls.null_count() > 0))
