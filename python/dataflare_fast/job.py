@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from html import escape
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,6 +20,7 @@ import polars as pl
 from dataflare_fast import _core
 from dataflare_fast.config import parse_duration_ns
 from dataflare_fast.interrupts import Interrupts
+from dataflare_fast.planner.drawing import draw
 
 __all__ = ["Job", "JobStatus", "wait_with_interrupts"]
 
@@ -107,8 +109,9 @@ class Job:
         'finished'
     """
 
-    def __init__(self, core: _core.Job, name: str) -> None:
+    def __init__(self, core: _core.Job, name: str, plan_json: str | None = None) -> None:
         self._core = core
+        self._plan_json = plan_json
         self.name = name
 
     @property
@@ -227,6 +230,31 @@ class Job:
 
     def __repr__(self) -> str:
         return f"Job({self.name!r}, {self.status().state})"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the state, the graph, the counters of all operators."""
+        status, metrics = self.status(), self.metrics()
+        age = status.checkpoint_age
+        facts = {
+            "rows in": f"{status.rows_in:,}",
+            "rows out": f"{status.rows_out:,}",
+            "late": f"{status.rows_late:,}",
+            "running for": f"{status.uptime.total_seconds():.1f} s",
+            "checkpoint": "none"
+            if age is None
+            else f"{status.checkpoint_epoch}, {age.total_seconds():.1f} s ago",
+            **({"waits for": ", ".join(status.waits)} if status.waits else {}),
+            **({"last failure": status.checkpoint_failure} if status.checkpoint_failure else {}),
+        }
+        cells = "".join(
+            f"<tr><th>{escape(name)}</th><td>{escape(fact)}</td></tr>" for name, fact in facts.items()
+        )
+        title = f"<b>job '{escape(self.name)}', attempt {status.attempt}: {escape(status.state)}</b>"
+        graph = ""
+        if self._plan_json is not None:
+            graph = draw(_core.explain(self._plan_json), self._plan_json)
+        operators = f"<details><summary>operators</summary>{metrics._repr_html_()}</details>"
+        return f"<div>{title}<table>{cells}</table>{graph}{operators}</div>"
 
 
 def wait_with_interrupts(core: _core.Job, stop: Callable[[], None] | None, left_s: float | None) -> bool:

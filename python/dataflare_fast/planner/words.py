@@ -13,10 +13,15 @@ from typing import TYPE_CHECKING
 from dataflare_fast.errors import InternalError
 from dataflare_fast.planner.building import Building, EmitRequest
 from dataflare_fast.planner.frames import Frame
-from dataflare_fast.planner.visitor.plan import LeafIR, PlanIR
+from dataflare_fast.planner.segments import check_segment
+from dataflare_fast.planner.visitor.plan import LeafIR, PlanIR, read_plan
 from dataflare_fast.sources.leaf import Leaf
+from dataflare_fast.udf.frames import FrameCall
+from dataflare_fast.words.apply import Apply
+from dataflare_fast.words.map_batches import MapBatches
 from dataflare_fast.words.marks import Emit, Errors, Name
 from dataflare_fast.words.native import Native
+from dataflare_fast.words.session import Session
 from dataflare_fast.words.sink import SinkWord
 from dataflare_fast.words.watermark import Late, Watermark
 from dataflare_fast.words.word import Word
@@ -26,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["WordPlanner"]
 
-_STATEFUL = ("aggregate", "head", "join", "join_asof", "over", "running", "sort", "top_rows")
+_STATEFUL = ("aggregate", "head", "join", "join_asof", "over", "running", "session", "sort", "top_rows")
 
 
 class WordPlanner:
@@ -47,6 +52,16 @@ class WordPlanner:
                 return self._errors(word)
             case Native():
                 return self._native(word)
+            case MapBatches():
+                frame = self._nodes.frame(self._nodes.below(word))
+                return self._map_frame(frame, word, word.call, None)
+            case Apply():
+                frame = self._nodes.frame(self._nodes.below(word))
+                plan, refusals = read_plan(word.segment), self._building.refusals
+                time = check_segment(plan, word.stand_in, frame.event_time, word.title, refusals)
+                return self._map_frame(frame, word, word.call, time)
+            case Session():
+                return self._nodes.session(word, emit)
             case Emit():
                 return self._emit(word, emit)
             case Name():
@@ -120,6 +135,29 @@ class WordPlanner:
             event_time=None,
             derived={},
             ended=ends if frame.event_time else frame.ended,
+        )
+
+    def _map_frame(self, frame: Frame, word: Word, call: FrameCall, time: str | None) -> Frame:
+        self._refuse_change(frame, word.title)
+        lost = frame.event_time is not None and time is None
+        ends = f"{word.title} may change any column" if lost else None
+        node = self._building.graph.add(
+            "map_frame",
+            [frame.node],
+            word.schema,
+            event_time=time,
+            event_time_ends=ends,
+            fields={"function": self._building.graph.object(call), "text": call.text},
+        )
+        return replace(
+            frame,
+            node=node,
+            schema=word.schema,
+            event_time=time,
+            derived={},
+            ended=ends if lost else frame.ended,
+            # Above a watermark rows stand in the order of their times, which are gone.
+            order="none" if lost or frame.order == "sorted" else frame.order,
         )
 
     def _emit(self, word: Emit, above: EmitRequest | None) -> Frame:

@@ -18,15 +18,18 @@ use crate::expr::{Program, Residual};
 use crate::operators::Operator as Instance;
 use crate::operators::earliest::Earliest;
 use crate::operators::error_policy::{ErrorPolicy, OnError};
+use crate::operators::explode::Explode;
 use crate::operators::filter::Filter;
 use crate::operators::head::Head;
 use crate::operators::join::{Join, JoinType};
 use crate::operators::join_asof::{AsofType, JoinAsof};
+use crate::operators::map_frame::{FrameFunction, MapFrame};
 use crate::operators::native::{Native, NativeFunction};
 use crate::operators::over::{Over, OverType};
 use crate::operators::project::{Project, TimeMapping};
 use crate::operators::resequence::Resequence;
 use crate::operators::running::{RunningOperator, RunningType};
+use crate::operators::session::{FinalSession, PartialSession};
 use crate::operators::sink::SinkOperator;
 use crate::operators::sort::Sort;
 use crate::operators::sort_keys::SortKeys;
@@ -73,6 +76,12 @@ pub trait Connectors: Send + Sync {
     /// # Errors
     /// No such function, or one of another ABI.
     fn native(&self, function: usize) -> Result<NativeFunction>;
+
+    /// A user's function of Python over frames, by its number; each worker asks for its own.
+    ///
+    /// # Errors
+    /// No such function, or one that does not start.
+    fn frame_function(&self, function: usize) -> Result<Box<dyn FrameFunction>>;
 }
 
 /// How an attempt runs.
@@ -437,8 +446,25 @@ impl Assembly<'_> {
                 text.clone(),
                 arrow_schema(&node.schema),
             )),
+            (TaskKind::MapFrame, Operator::MapFrame { function, text }) => Box::new(MapFrame::new(
+                self.connectors.frame_function(*function)?,
+                text.clone(),
+                arrow_schema(&node.schema),
+                node.event_time.clone(),
+            )),
+            (TaskKind::Explode, Operator::Explode { columns, empty_as_null, keep_nulls }) => Box::new(
+                Explode::new(columns.clone(), *empty_as_null, *keep_nulls, arrow_schema(&node.schema)),
+            ),
             (TaskKind::Partial, _) => self.blueprint.aggregate_plan(task.node)?.partial(),
             (TaskKind::Final, _) => self.blueprint.aggregate_plan(task.node)?.last(worker),
+            (TaskKind::SessionPartial, _) => {
+                Box::new(PartialSession::new(self.blueprint.session_shape(task.node)?))
+            }
+            (TaskKind::SessionFinal, _) => {
+                let shape = self.blueprint.session_shape(task.node)?;
+                let forwards = shape.ends && node.event_time.is_some();
+                Box::new(FinalSession::new(shape, forwards))
+            }
             (TaskKind::Head, Operator::Head { offset, rows }) if self.blueprint.waited(task.node) => {
                 Box::new(Earliest::new(*offset, *rows))
             }
