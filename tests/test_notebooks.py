@@ -7,15 +7,21 @@ import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 import pytest
 
 import dataflare_fast as dff
 from dataflare_fast.errors import DataflareError
+from dataflare_fast.results import Batches
 
 ROWS = pl.DataFrame({"a": range(1_000), "k": ["x<y", "z"] * 500})
+
+
+def batches_of(lf: pl.LazyFrame, **settings: Any) -> Batches:
+    """With the type that our engine gives; Polars names its own."""
+    return cast("Batches", lf.collect_batches(engine=dff.Engine(**settings)))
 
 
 def query() -> pl.LazyFrame:
@@ -56,8 +62,7 @@ def test_job_shows_its_state_its_graph_and_its_operators(tmp_path: Path) -> None
 
 def test_batches_can_be_awaited() -> None:
     async def read() -> list[int]:
-        engine = dff.Engine(batch_rows=100)
-        async with dff.from_batches(ROWS).collect_batches(engine=engine) as batches:
+        async with batches_of(dff.from_batches(ROWS), batch_rows=100) as batches:
             return [batch.height async for batch in batches]
 
     assert sum(asyncio.run(read())) == ROWS.height
@@ -65,8 +70,7 @@ def test_batches_can_be_awaited() -> None:
 
 def test_leaving_batches_early_ends_the_job() -> None:
     async def first() -> int:
-        bids = dff.nexmark().bid
-        async with bids.collect_batches(engine=dff.Engine()) as batches:
+        async with batches_of(dff.nexmark().bid) as batches:
             async for batch in batches:
                 return batch.height
         return 0
@@ -78,7 +82,7 @@ def test_failure_reaches_who_awaits_batches() -> None:
     bad = dff.from_batches(pl.DataFrame({"a": ["1", "x"]})).select(pl.col("a").cast(pl.Int64))
 
     async def read() -> None:
-        async for _ in bad.collect_batches(engine=dff.Engine()):
+        async for _ in batches_of(bad):
             pass
 
     with pytest.raises(DataflareError, match="x"):

@@ -38,7 +38,7 @@ def test_ctypes_function_of_a_value() -> None:
 
 
 def test_ctypes_function_of_a_column_may_refuse_it() -> None:
-    @ctypes.CFUNCTYPE(ctypes.c_int, DOUBLES, DOUBLES, ctypes.c_int64, ctypes.c_void_p)
+    @ctypes.CFUNCTYPE(ctypes.c_int, DOUBLES, DOUBLES, ctypes.c_int64, ctypes.c_void_p)  # type: ignore[untyped-decorator]
     def halves(values: Any, out: Any, count: int, _options: Any) -> int:
         for row in range(count):
             out[row] = values[row] / 2
@@ -65,7 +65,7 @@ def test_cffi_function_of_a_column_has_a_signature_of_the_contract() -> None:
     cffi = pytest.importorskip("cffi")
     ffi = cffi.FFI()
 
-    @ffi.callback("int(const int64_t *, int64_t *, int64_t, void *)")
+    @ffi.callback("int(const int64_t *, int64_t *, int64_t, void *)")  # type: ignore[untyped-decorator]
     def next_one(values: Any, out: Any, count: int, _options: Any) -> int:
         for row in range(count):
             out[row] = values[row] + 1

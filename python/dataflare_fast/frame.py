@@ -19,6 +19,7 @@ from dataflare_fast.words.apply import Apply
 from dataflare_fast.words.hopping import hopping_offset
 from dataflare_fast.words.map_batches import MapBatches
 from dataflare_fast.words.marks import Emit, Errors, Name
+from dataflare_fast.words.metric import Metric
 from dataflare_fast.words.native import Native
 from dataflare_fast.words.session import SessionGroupBy
 from dataflare_fast.words.sink import SinkWord, WritableSink
@@ -114,6 +115,28 @@ class StreamWords:
             text: unique within a job.
         """
         return Name(self._lf, text).frame()
+
+    def metric(self, name: str, expr: pl.Expr, by: str | Sequence[str] | None = None) -> pl.LazyFrame:
+        """Keeps a number of the rows that go by, which `job.metrics(name)` shows. Changes no row.
+
+        Args:
+            name: unique within a job.
+            expr: one aggregate, such as `pl.len()` or `pl.col("price").sum()`; counted since this start.
+            by: columns whose values have a number each.
+
+        Raises:
+            CallError: no number, or no such column.
+
+        Example:
+            >>> import polars as pl
+            >>> import dataflare_fast as dff
+            >>> counted = pl.LazyFrame({"a": [1, 2]}).stream.metric("rows", pl.len())
+            >>> job = dff.Engine().start(counted.sink_parquet("/tmp/dff-metric/", lazy=True))
+            >>> job.wait(), job.metrics("rows")["value"].to_list()
+            (True, [2])
+        """
+        columns = [] if by is None else [by] if isinstance(by, str) else list(by)
+        return Metric(self._lf, name, expr, columns).frame()
 
     def group_by_hopping(
         self,

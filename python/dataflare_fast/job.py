@@ -19,6 +19,7 @@ import polars as pl
 
 from dataflare_fast import _core
 from dataflare_fast.config import parse_duration_ns
+from dataflare_fast.errors import CallError
 from dataflare_fast.interrupts import Interrupts
 from dataflare_fast.planner.drawing import draw
 
@@ -172,13 +173,25 @@ class Job:
             **found,
         )
 
-    def metrics(self) -> pl.DataFrame:
-        """Counters of all operators, all workers together, in the order of the data.
+    def metrics(self, name: str | None = None) -> pl.DataFrame:
+        """Counters of all operators, or the values of one `.stream.metric`, all workers together.
+
+        Args:
+            name: of a metric; None: the operators.
 
         Returns:
-            One row for each operator; rows_aside are late rows and dead letters, watermark is in units of the
-            time column (null: none yet).
+            One row for each operator, in the order of the data; rows_aside are late rows and dead letters,
+            watermark is in units of the time column (null: none yet). Of a metric: the columns of its `by`
+            and `value`, as of at most a fifth of a second ago; none before its first row.
+
+        Raises:
+            CallError: the job has no metric of this name, or has not shown it yet.
         """
+        if name is not None:
+            values = dict(self._core.metric_values())
+            if name not in values:
+                raise CallError(f"metrics: expected one of {sorted(values)}, got '{name}'")
+            return pl.DataFrame(values[name])
         return pl.DataFrame(json.loads(self._core.metrics()), schema=_METRICS)
 
     def splits(self) -> pl.DataFrame:

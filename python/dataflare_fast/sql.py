@@ -1,8 +1,8 @@
 """SQL over streams: Polars' own SQL, and the window functions and `EMIT` that it lacks.
 
-Polars parses and plans the query; only `TUMBLE`, `HOP`, `CUMULATE`, `SESSION` in a FROM and a trailing `EMIT` are
-rewritten first, by sqlglot, into frames that Polars then reads as tables. Not here: how a plan runs. Called
-by users.
+Polars parses and plans the query; only `TUMBLE`, `HOP`, `CUMULATE`, `SESSION` in a FROM and a trailing `EMIT`
+are rewritten first, by sqlglot, into frames that Polars then reads as tables. Not here: how a plan runs.
+Called by users.
 """
 
 from __future__ import annotations
@@ -202,7 +202,8 @@ class _Compiler:
         table, time, *lengths = _checked_arguments(function, kind)
         if select.args.get("joins"):
             raise CallError(
-                f"sql: expected {kind.upper().rstrip('_')}(...) alone in its FROM, got a join; join the result"
+                f"sql: expected {kind.upper().rstrip('_')}(...) alone in its FROM, got a join; "
+                "join the result"
             )
         frame = self._table(table)
         column = time.name

@@ -117,8 +117,8 @@ def _box(at: tuple[float, float], operator: str, label: _Label) -> str:
     )
     return (
         f"<g><title>{escape(hover)}</title>"
-        f'<rect x="{x}" y="{y}" width="{_WIDTH}" height="{_HEIGHT}" rx="7" fill="{_COLOURS.get(operator, _PLAIN)}" '
-        f'fill-opacity="0.18"/>{texts}</g>'
+        f'<rect x="{x}" y="{y}" width="{_WIDTH}" height="{_HEIGHT}" rx="7" '
+        f'fill="{_COLOURS.get(operator, _PLAIN)}" fill-opacity="0.18"/>{texts}</g>'
     )
 
 

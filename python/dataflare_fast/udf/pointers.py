@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from dataflare_fast import _native
 from dataflare_fast.errors import CallError
@@ -16,6 +16,8 @@ from dataflare_fast.udf.native import NativeFunction
 
 __all__ = ["pointer_function"]
 
+# The base of all ctypes functions; ctypes has no public name for it.
+_CFunction: Final[type] = cast("Any", ctypes)._CFuncPtr
 _VALUES: Final = ("double", "int64_t")
 # The names of the capsules, which must live as long as these: for ever.
 _NAMES: Final = {
@@ -74,10 +76,10 @@ def pointer_function(function: Any, *, reads: str, writes: str | None = None) ->
 
 def _described(function: Any) -> tuple[str, str, int]:
     """Name, C signature and address."""
-    if isinstance(function, ctypes._CFuncPtr):
+    if isinstance(function, _CFunction):
         return _of_ctypes(function, str(getattr(function, "__name__", "a ctypes function")))
     typed = getattr(function, "ctypes", None)
-    if isinstance(typed, ctypes._CFuncPtr) and isinstance(getattr(function, "address", None), int):
+    if isinstance(typed, _CFunction) and isinstance(getattr(function, "address", None), int):
         name = getattr(function, "native_name", None) or "a numba cfunc"
         return _of_ctypes(typed, str(getattr(getattr(function, "_pyfunc", None), "__qualname__", name)))
     backend = sys.modules.get("_cffi_backend")
@@ -114,7 +116,7 @@ def _c_type(dtype: Any, index: int | None) -> str:
 
 
 def _of_cffi(function: Any) -> tuple[str, str, int]:
-    from cffi import FFI
+    from cffi import FFI  # type: ignore[import-untyped]
 
     ffi = FFI()
     dtype = ffi.typeof(function)

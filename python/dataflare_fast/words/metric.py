@@ -29,6 +29,8 @@ class Metric(Identity):
         if not name:
             raise CallError("metric: expected a name, got an empty one")
         schema = upstream.collect_schema()
+        if "value" in by:
+            raise CallError(f"metric '{name}': by: the name 'value' is taken; rename that column")
         missing = [one for one in by if one not in schema]
         if missing:
             raise CallError(f"metric '{name}': by: expected columns of {schema.names()}, got {missing}")

@@ -193,6 +193,10 @@ fn details(node: &Node) -> String {
         }
         Operator::Explode { columns, .. } => format!(" {}", keys(columns)),
         Operator::MapFrame { text, .. } => format!(" {text} [python]"),
+        Operator::Metric { metric, by, aggregate } => {
+            let by = if by.is_empty() { String::new() } else { format!(" by {}", keys(by)) };
+            format!(" '{metric}': {}{by}", aggregate.text)
+        }
         Operator::Native { text, .. } => format!(" {text}"),
         Operator::Sink { connector, options, .. } => format!(" {connector}{}", place(options)),
         Operator::Late | Operator::Errors | Operator::Union => String::new(),

@@ -184,6 +184,8 @@ pub enum Operator {
     },
     /// A function of Python over the rows of a batch. `function` indexes the job's Python objects.
     MapFrame { function: usize, text: String },
+    /// The rows as they are; an aggregate of those of each value of `by` is kept for who looks at the job.
+    Metric { metric: String, by: Vec<String>, aggregate: Aggregate },
     /// A user's native function, called per Arrow batch without the GIL. `function` indexes the job's Python objects.
     Native { function: usize, text: String },
     /// Rows to outside.
@@ -373,6 +375,7 @@ impl Operator {
             Self::Over { .. } => "over",
             Self::Explode { .. } => "explode",
             Self::MapFrame { .. } => "map_frame",
+            Self::Metric { .. } => "metric",
             Self::Native { .. } => "native",
             Self::Sink { .. } => "sink",
         }

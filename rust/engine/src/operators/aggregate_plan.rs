@@ -74,6 +74,11 @@ impl AggregatePlan {
         Ok(Self { shape: Arc::new(shape), mode, every_ns, forwards: ends && node.event_time.is_some() })
     }
 
+    /// What does not change while the operators run.
+    pub fn shape(&self) -> Arc<Shape> {
+        self.shape.clone()
+    }
+
     /// The half on the worker that read the rows.
     pub fn partial(&self) -> Box<dyn Operator> {
         let updates = match (self.mode, self.every_ns) {

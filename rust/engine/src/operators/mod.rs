@@ -14,6 +14,7 @@ pub mod join;
 pub mod join_asof;
 pub mod logical_order;
 pub mod map_frame;
+pub mod metric;
 pub mod native;
 pub mod over;
 pub mod pane_state;

@@ -24,6 +24,7 @@ pub enum TaskKind {
     Native,
     MapFrame,
     Explode,
+    Metric,
     Partial,
     Final,
     SessionPartial,
@@ -104,6 +105,7 @@ impl Blueprint {
             Operator::Native { .. } => self.push(TaskKind::Native, id, vec![forward(first()?)]),
             Operator::MapFrame { .. } => self.push(TaskKind::MapFrame, id, vec![forward(first()?)]),
             Operator::Explode { .. } => self.push(TaskKind::Explode, id, vec![forward(first()?)]),
+            Operator::Metric { .. } => self.push(TaskKind::Metric, id, vec![forward(first()?)]),
             Operator::Union => self.push(TaskKind::Union, id, from.iter().copied().map(forward).collect()),
             Operator::Late => return Ok(Leaving { port: LATE, ..first()? }),
             Operator::Errors => {
@@ -269,7 +271,8 @@ impl Blueprint {
             | Operator::Late => false,
             // Its rows have another time, or none, than those that went in.
             Operator::MapFrame { .. }
-                if has_event_time(&self.plan, id) != self.has_event_time(node.inputs[0]) =>
+                if runs(&self.plan, node.inputs[0])
+                    || has_event_time(&self.plan, id) != self.has_event_time(node.inputs[0]) =>
             {
                 false
             }
@@ -328,8 +331,11 @@ fn runs(plan: &Plan, id: NodeId) -> bool {
     let node = &plan.nodes[id];
     match node.operator {
         Operator::Running { .. } | Operator::Over { .. } => true,
+        // What a function of Python gives has no place of its own.
+        Operator::MapFrame { .. } => false,
         Operator::Source { .. }
         | Operator::Aggregate { .. }
+        | Operator::Session { .. }
         | Operator::Join { .. }
         | Operator::JoinAsof { .. }
         | Operator::TopRows { .. }

@@ -16,7 +16,8 @@ pub fn identities(plan: &Plan) -> Vec<String> {
             | Operator::Project { .. }
             | Operator::Native { .. }
             | Operator::MapFrame { .. }
-            | Operator::Explode { .. },
+            | Operator::Explode { .. }
+            | Operator::Metric { .. },
             [input],
         ) = (&node.operator, node.inputs.as_slice())
         {
