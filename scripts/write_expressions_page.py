@@ -34,7 +34,7 @@ refused. A refusal names the part, the reason and what to write instead, and one
   other row-wise function is evaluated by Polars, once per batch, as a whole; `dff.explain` marks it
   `[polars]`. Binary operators, casts and `when` have kernels for numbers, booleans, times and text.
   Aggregates and running functions in bold are computed; the others arrive in a later release.
-* † Polars does not show the function to an engine: refused; `.stream.apply` arrives in a later release.
+* † Polars does not show the function to an engine: refused; `.stream.apply(fn)` lets Polars run it.
 * ⇅ The answer depends on the order of rows: event time, then input, split and position.
 
 This page is written by `scripts/write_expressions_page.py`.
@@ -55,7 +55,8 @@ The answer of a row needs earlier rows, of the frame or of its key with `over(ke
     FunctionClass.NONDETERMINISTIC: """\
 Polars itself answers differently by run, thread, engine or process: refused.""",
     FunctionClass.USER_FUNCTION: """\
-Python code that the planner cannot see: refused; `.stream.map_native` takes compiled code.""",
+Python code that the planner cannot see: refused; `.stream.apply` and
+`.stream.map_batches` take it, `.stream.map_native` compiled code.""",
     FunctionClass.BY_INNER: "A context for another expression: see `docs/running.md`.",
     FunctionClass.PLAN_TIME: "Gone, or a constant, before the first row moves.",
 }

@@ -18,6 +18,7 @@ def test_public_names_are_these() -> None:
         "__version__",
         "errors",
         "explain",
+        "follow",
         "from_batches",
         "nexmark",
         "read_checkpoint",

@@ -66,6 +66,17 @@ def test_hop_is_overlapping_windows() -> None:
     hold(found, windows.select("channel", "until", "best"))
 
 
+def test_session_is_rows_of_a_key_within_the_gap() -> None:
+    found = dff.sql(
+        "select bidder, window_start, window_end, count(*) as n "
+        "from session(bid, ts, interval '100 milliseconds') group by bidder, window_start, window_end",
+        bid=bids(),
+    )
+    sessions = bids().stream.group_by_session("ts", "100ms", group_by="bidder").agg(n=pl.len())
+    hold(found, sessions)
+    assert "over sessions of ts, gap 100ms" in dff.explain(found)
+
+
 def test_cumulate_grows_window_by_step() -> None:
     found = dff.sql(
         "select window_start, window_end, count(*) as n "

@@ -23,6 +23,19 @@ GRIDS: list[dict[str, Any]] = [
     {"every": "1d", "offset": "-1d", "closed": "both"},
     {"every": "1w"},
     {"every": "1mo", "label": "right"},
+    {"every": "1mo", "period": "10d"},
+    {"every": "1mo", "period": "45d", "offset": "-1mo"},
+    {"every": "1w", "period": "1mo", "offset": "-4w"},
+    {"every": "1q", "period": "2q", "offset": "-1q", "closed": "left"},
+    {"every": "1h", "closed": "both", "offset": "-1h"},
+]
+
+# On a zone whose clocks change these depend on the first row.
+GRIDS_WITHOUT_CLOCK_CHANGES: list[dict[str, Any]] = [
+    {"every": "1w", "start_by": "sunday"},
+    {"every": "1d", "period": "2d", "start_by": "friday", "offset": "-1d"},
+    {"every": "2h", "period": "3h", "offset": "-1h"},
+    {"every": "90m", "closed": "both", "offset": "-90m"},
 ]
 
 
@@ -64,6 +77,29 @@ def test_windows_of_date_times_are_those_of_polars(grid: dict[str, Any], zone: s
     if zone is not None:
         frame = frame.with_columns(pl.col("t").dt.replace_time_zone("UTC").dt.convert_time_zone(zone))
     assert_law(counts(frame, **grid))
+
+
+@pytest.mark.parametrize("grid", GRIDS_WITHOUT_CLOCK_CHANGES, ids=str)
+def test_windows_without_clock_changes_are_those_of_polars(grid: dict[str, Any]) -> None:
+    assert_law(counts(stream(rows(), "5d"), **grid))
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        pl.col("t").dt.cast_time_unit("ns"),
+        pl.col("t").dt.replace_time_zone("UTC").dt.convert_time_zone("Asia/Tokyo"),
+        pl.col("t").dt.truncate("1m"),
+        pl.col("t") - timedelta(hours=5),
+        pl.col("t").dt.date().cast(pl.Datetime("us")),
+    ],
+    ids=str,
+)
+def test_windows_of_a_converted_and_renamed_time_close_with_its_watermark(convert: pl.Expr) -> None:
+    frame = stream(rows(), "5d").with_columns(convert.alias("moment")).drop("t").rename({"moment": "t"})
+    query = counts(frame, every="1d")
+    assert "event time ends" not in dff.explain(query)
+    assert_law(query)
 
 
 @pytest.mark.parametrize(

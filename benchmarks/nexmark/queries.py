@@ -330,6 +330,25 @@ QUERIES = {
             select auction, bidder, price, ts, extra,
                    strftime(ts, '%Y-%m-%d') as dt, strftime(ts, '%H:%M') as hm from bid""",
     ),
+    "q11": NexmarkQuery(
+        title="sessions: bids of each bidder with gaps of at most 10 s",
+        bar=1.5,
+        ours=lambda tables: (
+            tables.timed()
+            .bid.stream.group_by_session("ts", TEN_SECONDS, group_by="bidder")
+            .agg(pl.len().alias("bids"))
+        ),
+        duckdb="""
+            with openings as (
+                select bidder, ts, case when ts - lag(ts) over (partition by bidder order by ts)
+                    <= interval 10 seconds then 0 else 1 end as opens from bid),
+            sessions as (
+                select bidder, ts, sum(opens) over (
+                    partition by bidder order by ts rows unbounded preceding) as session from openings)
+            select bidder, min(ts) as window_start, max(ts) + interval 10 seconds as window_end,
+                   count(*) as bids
+            from sessions group by bidder, session""",
+    ),
     "q13": NexmarkQuery(
         title="join with a bounded side input",
         bar=1.0,

@@ -24,6 +24,7 @@ from dataflare_fast.checkpoint.settings import Checkpoint
 from dataflare_fast.engine import Engine
 from dataflare_fast.job import Job, JobStatus
 from dataflare_fast.planner.explain import explain
+from dataflare_fast.progress import follow
 from dataflare_fast.sources.batches import from_batches
 from dataflare_fast.sources.files import scan_parquet
 from dataflare_fast.sources.kafka import scan_kafka
@@ -44,6 +45,7 @@ __all__ = [
     "__version__",
     "errors",
     "explain",
+    "follow",
     "from_batches",
     "nexmark",
     "read_checkpoint",

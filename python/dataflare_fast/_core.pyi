@@ -136,6 +136,9 @@ class Job:
     def splits(self) -> str:
         """How far the splits of all sources are, as JSON."""
 
+    def metric_values(self) -> list[tuple[str, ArrowBatch]]:
+        """The values of the metrics of users, by name."""
+
     def metrics(self) -> str:
         """Counters of all operators, as JSON."""
 

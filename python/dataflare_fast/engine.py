@@ -322,7 +322,7 @@ class Engine(pl.Engine):
         wanted = self._settings.name if name is None else parse_job_name(name)
         chosen = _job_name(wanted, checkpoint)
         core = self._start(planned, chosen, checkpoint)
-        job = Job(core, chosen)
+        job = Job(core, chosen, planned.json)
         if job.was_finished and checkpoint is not None:
             tell(
                 f"job '{chosen}' had finished, nothing was run (its state: {checkpoint.folder / chosen}). "

@@ -15,9 +15,13 @@ import polars as pl
 from dataflare_fast.config import parse_bytes, parse_duration_ns
 from dataflare_fast.errors import CallError
 from dataflare_fast.planner.visitor.plan import read_plan
+from dataflare_fast.words.apply import Apply
 from dataflare_fast.words.hopping import hopping_offset
+from dataflare_fast.words.map_batches import MapBatches
 from dataflare_fast.words.marks import Emit, Errors, Name
+from dataflare_fast.words.metric import Metric
 from dataflare_fast.words.native import Native
+from dataflare_fast.words.session import SessionGroupBy
 from dataflare_fast.words.sink import SinkWord, WritableSink
 from dataflare_fast.words.watermark import Late, Watermark
 from dataflare_fast.words.word import top_leaf
@@ -112,6 +116,28 @@ class StreamWords:
         """
         return Name(self._lf, text).frame()
 
+    def metric(self, name: str, expr: pl.Expr, by: str | Sequence[str] | None = None) -> pl.LazyFrame:
+        """Keeps a number of the rows that go by, which `job.metrics(name)` shows. Changes no row.
+
+        Args:
+            name: unique within a job.
+            expr: one aggregate, such as `pl.len()` or `pl.col("price").sum()`; counted since this start.
+            by: columns whose values have a number each.
+
+        Raises:
+            CallError: no number, or no such column.
+
+        Example:
+            >>> import polars as pl
+            >>> import dataflare_fast as dff
+            >>> counted = pl.LazyFrame({"a": [1, 2]}).stream.metric("rows", pl.len())
+            >>> job = dff.Engine().start(counted.sink_parquet("/tmp/dff-metric/", lazy=True))
+            >>> job.wait(), job.metrics("rows")["value"].to_list()
+            (True, [2])
+        """
+        columns = [] if by is None else [by] if isinstance(by, str) else list(by)
+        return Metric(self._lf, name, expr, columns).frame()
+
     def group_by_hopping(
         self,
         column: str,
@@ -133,6 +159,97 @@ class StreamWords:
         """
         offset = hopping_offset(every, period)
         return self._lf.group_by_dynamic(column, every=every, period=period, offset=offset, group_by=group_by)
+
+    def group_by_session(
+        self,
+        column: str,
+        gap: str | timedelta,
+        *,
+        group_by: str | pl.Expr | Iterable[str | pl.Expr] | None = None,
+    ) -> SessionGroupBy:
+        """Groups the rows of each key that lie no further apart in time than `gap`.
+
+        A row opens a new group iff its time > the last one's + gap. On a stream a session is final, and
+        leaves, when the watermark is above its last time + gap.
+
+        Args:
+            column: the event time; Datetime, Date or integers.
+            gap: such as `"10s"`; `"10i"` on integers.
+            group_by: the keys; without any, all rows make one chain of sessions.
+
+        Returns:
+            What takes `.agg(...)`: keys, `window_start`, `window_end` (last time + gap), aggregates.
+
+        Raises:
+            CallError: no such column, or a gap that does not fit it.
+
+        Example:
+            >>> import polars as pl
+            >>> import dataflare_fast as dff
+            >>> clicks = pl.LazyFrame({"ts": [1, 5, 40], "user": ["a", "a", "a"]})
+            >>> sessions = clicks.stream.group_by_session("ts", "10i", group_by="user").agg(pl.len())
+            >>> sessions.collect(engine=dff.Engine()).sort("window_start").rows()
+            [('a', 1, 15, 2), ('a', 40, 50, 1)]
+        """
+        return SessionGroupBy(self._lf, column, gap, group_by)
+
+    def apply(self, function: Callable[[pl.LazyFrame], pl.LazyFrame]) -> pl.LazyFrame:
+        """A part of the query that Polars itself runs, batch by batch: what the engine cannot see into.
+
+        Functions of Python (`map_elements`, `map_batches`) belong here, and what Polars' plan does not show
+        to engines. They must go row by row; what is known not to is refused.
+
+        Args:
+            function: gets a frame with the columns of this one, gives what becomes of it: filters, columns,
+                explode, unnest. Called once, when the query is written.
+
+        Returns:
+            What `function` makes of the rows. The event time goes on if its column is kept as it is.
+
+        Raises:
+            CallError: `function` gives no LazyFrame.
+
+        Example:
+            >>> import polars as pl
+            >>> import dataflare_fast as dff
+            >>> def with_hex(lf: pl.LazyFrame) -> pl.LazyFrame:
+            ...     return lf.with_columns(h=pl.col("a").map_elements(hex, return_dtype=pl.String))
+            >>> pl.LazyFrame({"a": [1, 20]}).stream.apply(with_hex).collect(engine=dff.Engine()).rows()
+            [(1, '0x1'), (20, '0x14')]
+        """
+        return Apply(self._lf, function).frame()
+
+    def map_batches(
+        self,
+        function: Callable[[pl.DataFrame], pl.DataFrame],
+        schema: Mapping[str, Any],
+        *,
+        workers: int = 0,
+    ) -> pl.LazyFrame:
+        """Calls a function of Python with the rows of each batch.
+
+        Where batches are cut is open, so the rows that come of a row must depend on that row only. Event time
+        ends here; `with_watermark` above may start it again.
+
+        Args:
+            function: gets a `pl.DataFrame` that is not empty, gives one with the columns of `schema` and any
+                number of rows.
+            schema: the columns that come out.
+            workers: 0: in this process, one batch at a time. Else so many other processes, of which the
+                engine keeps as many busy as it has workers; the function must be at the top of a module.
+
+        Raises:
+            CallError: no function, or one that cannot be sent to another process.
+
+        Example:
+            >>> import polars as pl
+            >>> import dataflare_fast as dff
+            >>> frame = pl.LazyFrame({"a": [1, 2]})
+            >>> twice = frame.stream.map_batches(lambda rows: rows.select(pl.col("a") * 2), {"a": pl.Int64})
+            >>> twice.collect(engine=dff.Engine())["a"].to_list()
+            [2, 4]
+        """
+        return MapBatches(self._lf, function, pl.Schema(schema), workers).frame()
 
     def map_native(
         self,

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from html import escape
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,7 +19,9 @@ import polars as pl
 
 from dataflare_fast import _core
 from dataflare_fast.config import parse_duration_ns
+from dataflare_fast.errors import CallError
 from dataflare_fast.interrupts import Interrupts
+from dataflare_fast.planner.drawing import draw
 
 __all__ = ["Job", "JobStatus", "wait_with_interrupts"]
 
@@ -107,8 +110,9 @@ class Job:
         'finished'
     """
 
-    def __init__(self, core: _core.Job, name: str) -> None:
+    def __init__(self, core: _core.Job, name: str, plan_json: str | None = None) -> None:
         self._core = core
+        self._plan_json = plan_json
         self.name = name
 
     @property
@@ -169,13 +173,25 @@ class Job:
             **found,
         )
 
-    def metrics(self) -> pl.DataFrame:
-        """Counters of all operators, all workers together, in the order of the data.
+    def metrics(self, name: str | None = None) -> pl.DataFrame:
+        """Counters of all operators, or the values of one `.stream.metric`, all workers together.
+
+        Args:
+            name: of a metric; None: the operators.
 
         Returns:
-            One row for each operator; rows_aside are late rows and dead letters, watermark is in units of the
-            time column (null: none yet).
+            One row for each operator, in the order of the data; rows_aside are late rows and dead letters,
+            watermark is in units of the time column (null: none yet). Of a metric: the columns of its `by`
+            and `value`, as of at most a fifth of a second ago; none before its first row.
+
+        Raises:
+            CallError: the job has no metric of this name, or has not shown it yet.
         """
+        if name is not None:
+            values = dict(self._core.metric_values())
+            if name not in values:
+                raise CallError(f"metrics: expected one of {sorted(values)}, got '{name}'")
+            return pl.DataFrame(values[name])
         return pl.DataFrame(json.loads(self._core.metrics()), schema=_METRICS)
 
     def splits(self) -> pl.DataFrame:
@@ -227,6 +243,31 @@ class Job:
 
     def __repr__(self) -> str:
         return f"Job({self.name!r}, {self.status().state})"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the state, the graph, the counters of all operators."""
+        status, metrics = self.status(), self.metrics()
+        age = status.checkpoint_age
+        facts = {
+            "rows in": f"{status.rows_in:,}",
+            "rows out": f"{status.rows_out:,}",
+            "late": f"{status.rows_late:,}",
+            "running for": f"{status.uptime.total_seconds():.1f} s",
+            "checkpoint": "none"
+            if age is None
+            else f"{status.checkpoint_epoch}, {age.total_seconds():.1f} s ago",
+            **({"waits for": ", ".join(status.waits)} if status.waits else {}),
+            **({"last failure": status.checkpoint_failure} if status.checkpoint_failure else {}),
+        }
+        cells = "".join(
+            f"<tr><th>{escape(name)}</th><td>{escape(fact)}</td></tr>" for name, fact in facts.items()
+        )
+        title = f"<b>job '{escape(self.name)}', attempt {status.attempt}: {escape(status.state)}</b>"
+        graph = ""
+        if self._plan_json is not None:
+            graph = draw(_core.explain(self._plan_json), self._plan_json)
+        operators = f"<details><summary>operators</summary>{metrics._repr_html_()}</details>"
+        return f"<div>{title}<table>{cells}</table>{graph}{operators}</div>"
 
 
 def wait_with_interrupts(core: _core.Job, stop: Callable[[], None] | None, left_s: float | None) -> bool:

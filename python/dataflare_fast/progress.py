@@ -1,6 +1,8 @@
-"""What a running job shows: a live table on a terminal, JSON lines otherwise. To standard error.
+"""What a running job shows: a live table on a terminal or in a notebook, JSON lines otherwise.
 
-Reads `Job.status()` and nothing else. Called by the command line.
+To standard error, but for notebooks.
+
+Reads `Job.status()` and nothing else. Called by users and the command line.
 """
 
 from __future__ import annotations
@@ -29,12 +31,27 @@ def follow(job: Job, *, period_s: float = 0.5, below: Callable[[], str] | None =
         period_s: how often to look.
         below: a text under the table, asked for at each look.
 
+    Returns:
+        The last look.
+
     Raises:
         DataflareError: why the job failed.
+
+    Example:
+        >>> import polars as pl
+        >>> import dataflare_fast as dff
+        >>> job = dff.Engine().start(pl.LazyFrame({"a": [1]}).sink_parquet("/tmp/dff-follow/", lazy=True))
+        >>> dff.follow(job).state
+        'finished'
     """
     period = timedelta(seconds=period_s)
     rates = _Rates()
-    if sys.stderr.isatty():
+    if (display := _notebook_display()) is not None:
+        handle = display(job, display_id=True)
+        while not job.wait(period):
+            handle.update(job)
+        handle.update(job)
+    elif sys.stderr.isatty():
         from rich.console import Console
         from rich.live import Live
 
@@ -47,6 +64,14 @@ def follow(job: Job, *, period_s: float = 0.5, below: Callable[[], str] | None =
             print(_line(job.status(), rates), file=sys.stderr, flush=True)
         print(_line(job.status(), rates), file=sys.stderr, flush=True)
     return job.status()
+
+
+def _notebook_display() -> Any | None:
+    """IPython's `display`, if this runs in a notebook: then IPython is there and has a kernel."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if shell is None or not hasattr(shell, "kernel"):
+        return None
+    return sys.modules["IPython.display"].display
 
 
 class _Rates:

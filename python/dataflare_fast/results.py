@@ -145,7 +145,9 @@ class BatchQueue:
 
 
 class Batches:
-    """What `lf.collect_batches(engine=...)` gives: an iterator of frames. Closing it cancels the job.
+    """What `lf.collect_batches(engine=...)` gives: an iterator of frames, for `for` and `async for`.
+
+    Closing it cancels the job.
 
     Args:
         queue: where the job puts batches.
@@ -186,6 +188,21 @@ class Batches:
                 self._closed = True
                 raise StopIteration
         return batch.cast(self._schema)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> pl.DataFrame:
+        batch = await asyncio.to_thread(next, self, None)
+        if batch is None:
+            raise StopAsyncIteration
+        return batch
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Cancels the job and drops what it has not given yet."""

@@ -1,8 +1,8 @@
 """SQL over streams: Polars' own SQL, and the window functions and `EMIT` that it lacks.
 
-Polars parses and plans the query; only `TUMBLE`, `HOP`, `CUMULATE` in a FROM and a trailing `EMIT` are
-rewritten first, by sqlglot, into frames that Polars then reads as tables. Not here: how a plan runs. Called
-by users.
+Polars parses and plans the query; only `TUMBLE`, `HOP`, `CUMULATE`, `SESSION` in a FROM and a trailing `EMIT`
+are rewritten first, by sqlglot, into frames that Polars then reads as tables. Not here: how a plan runs.
+Called by users.
 """
 
 from __future__ import annotations
@@ -20,17 +20,18 @@ if TYPE_CHECKING:
 
 __all__ = ["sql"]
 
-_WINDOWS: Final = ("tumble", "hop", "cumulate")
+_WINDOWS: Final = ("tumble", "hop", "cumulate", "session_")
 _ARGUMENTS: Final = {
     "tumble": "TUMBLE(table, time, size)",
     "hop": "HOP(table, time, slide, size)",
     "cumulate": "CUMULATE(table, time, step, size)",
+    "session_": "SESSION(table, time, gap)",
 }
 _EMIT: Final = re.compile(
     r"\bEMIT\s+(?:(?P<close>FINAL|ON\s+WINDOW\s+CLOSE)|(?P<update>CHANGES|UPDATES?)(?:\s+EVERY\s+(?P<every>.+?))?)\s*;?\s*$",
     re.IGNORECASE,
 )
-_HAS_WINDOW: Final = re.compile(rf"\b({'|'.join(_WINDOWS)})\s*\(", re.IGNORECASE)
+_HAS_WINDOW: Final = re.compile(r"\b(tumble|hop|cumulate|session)\s*\(", re.IGNORECASE)
 _UNITS: Final = {
     "nanosecond": "ns",
     "microsecond": "us",
@@ -58,6 +59,7 @@ def sql(query: str, **frames: pl.LazyFrame | pl.DataFrame) -> pl.LazyFrame:
     | `TUMBLE(t, ts, INTERVAL '10 seconds')` | of that size, one after the other |
     | `HOP(t, ts, slide, size)` | of `size`, one every `slide` |
     | `CUMULATE(t, ts, step, size)` | from the start of each `size` to each `step` within it |
+    | `SESSION(t, ts, gap)` | of the rows of the other keys of GROUP BY that lie no further apart than `gap` |
 
     Windows are half open, [start, end). `EMIT CHANGES [EVERY '1s']` or `EMIT FINAL` at the end is
     `.stream.emit(...)`. A frame keeps the watermark that `.stream.with_watermark` gave it.
@@ -109,7 +111,7 @@ def _sqlglot() -> Any:
     try:
         import sqlglot
     except ImportError as error:
-        raise MissingExtraError("sql", "TUMBLE, HOP and CUMULATE in SQL") from error
+        raise MissingExtraError("sql", "TUMBLE, HOP, CUMULATE and SESSION in SQL") from error
     return sqlglot
 
 
@@ -133,6 +135,8 @@ def _standard(text: str) -> str:
 
     text = re.sub(r"(?i)\bDESCRIPTOR\s*\(\s*(\w+)\s*\)", lambda one: one[1].ljust(len(one[0])), text)
     text = re.sub(r"(?i)(?<=\()\s*TABLE\s+(?=\w)", blank, text)
+    # sqlglot keeps the bare word for itself.
+    text = re.sub(r"(?i)\bSESSION(?=\s*\()", "session_", text)
     wrapped = re.compile(rf"(?i)\bTABLE\s*\((?=\s*(?:{'|'.join(_WINDOWS)})\s*\()")
     while (found := wrapped.search(text)) is not None:
         depth, end = 1, found.end()
@@ -198,7 +202,8 @@ class _Compiler:
         table, time, *lengths = _checked_arguments(function, kind)
         if select.args.get("joins"):
             raise CallError(
-                f"sql: expected {kind.upper()}(...) alone in its FROM, got a join; join the result"
+                f"sql: expected {kind.upper().rstrip('_')}(...) alone in its FROM, got a join; "
+                "join the result"
             )
         frame = self._table(table)
         column = time.name
@@ -245,7 +250,7 @@ def _select_list(select: exp.Select, kind: str) -> tuple[list[pl.Expr], list[pl.
     names = {one.sql() for one in map(_unqualified, grouped)}
     if "window_start" not in names and "window_end" not in names:
         raise CallError(
-            f"sql: expected GROUP BY window_start (and further keys) above {kind.upper()}(...), "
+            f"sql: expected GROUP BY window_start (and further keys) above {kind.upper().rstrip('_')}(...), "
             f"got {group.sql().strip() if group is not None else 'no GROUP BY'}"
         )
     keys: list[pl.Expr] = []
@@ -337,6 +342,13 @@ def _cumulate(
     return pl.concat(parts)
 
 
+def _session(
+    frame: pl.LazyFrame, time: str, lengths: list[str], keys: list[pl.Expr], aggregates: list[pl.Expr]
+) -> pl.LazyFrame:
+    (gap,) = lengths
+    return frame.stream.group_by_session(time, gap, group_by=keys).agg(aggregates)
+
+
 def _bounded(groups: pl.LazyFrame, time: str, size: str) -> pl.LazyFrame:
     start = pl.col(time)
     return groups.with_columns(window_start=start, window_end=start.dt.offset_by(size))
@@ -356,6 +368,7 @@ _GROUPINGS: Final[Mapping[str, Callable[..., pl.LazyFrame]]] = {
     "tumble": _tumble,
     "hop": _hop,
     "cumulate": _cumulate,
+    "session_": _session,
 }
 
 

@@ -104,6 +104,54 @@ WINDOWS: dict[str, Query] = {
         .agg(AGGREGATES)
     ),
 }
+SESSIONS: dict[str, Query] = {
+    "sessions": lambda lf: (
+        watermarked(lf).stream.group_by_session("ts", "4m", group_by=["k"]).agg(AGGREGATES)
+    ),
+    "sessions of all rows": lambda lf: (
+        watermarked(lf).stream.group_by_session("ts", "2m").agg(pl.len(), pl.col("v").n_unique())
+    ),
+    "sessions in logical order": lambda lf: (
+        watermarked(lf)
+        .stream.group_by_session("ts", "8m", group_by="k")
+        .agg(
+            first=pl.col("v").first(),
+            last=pl.col("n").last(),
+            values=pl.col("f").n_unique(),
+            texts=pl.col("k").last(),
+        )
+    ),
+    "sessions of integers": lambda lf: (
+        counted(lf).stream.group_by_session("n", "90i", group_by=["k", "v"]).agg(AGGREGATES)
+    ),
+    "sessions of a bounded frame": lambda lf: (
+        lf.drop_nulls("ts")
+        .stream.group_by_session("ts", "4m", group_by=pl.col("k").str.to_uppercase())
+        .agg(pl.len(), pl.col("v").first())
+    ),
+    "sessions of shifted times": lambda lf: (
+        watermarked(lf)
+        .with_columns(TS + timedelta(hours=1))
+        .stream.group_by_session("ts", "4m", group_by="k")
+        .agg(pl.col("v").sum() * 2, pl.col("ts").max())
+        .filter(pl.col("window_end") > pl.col("ts"))
+    ),
+    "windows over sessions": lambda lf: (
+        watermarked(lf)
+        .stream.group_by_session("ts", "4m", group_by="k")
+        .agg(rows=pl.len())
+        .sort("window_start")
+        .group_by_dynamic("window_start", every="1h")
+        .agg(pl.len(), pl.col("rows").max())
+    ),
+    "sessions of windows": lambda lf: (
+        watermarked(lf)
+        .group_by_dynamic("ts", every="5m", group_by="k")
+        .agg(rows=pl.len())
+        .stream.group_by_session("ts", "5m", group_by="k")
+        .agg(pl.len(), pl.col("rows").sum().alias("total"))
+    ),
+}
 GROUPS: dict[str, Query] = {
     "NaN and zero keys": lambda lf: lf.group_by("f").agg(pl.len()),
     "two keys": lambda lf: lf.group_by("k", "v").agg(pl.len(), pl.col("f").min()),
@@ -128,7 +176,36 @@ GROUPS: dict[str, Query] = {
     ),
     "late": lambda lf: watermarked(lf).stream.late(),
 }
+LISTS = pl.concat_list("v", pl.col("n") % 3, "v").list.head(pl.col("n") % 4)
+RESHAPED: dict[str, Query] = {
+    "explode": lambda lf: lf.with_columns(items=LISTS).explode("items"),
+    "explode of two": lambda lf: lf.with_columns(items=LISTS, same=LISTS.list.sort()).explode(
+        "items", "same", empty_as_null=True
+    ),
+    "explode above a watermark": lambda lf: (
+        watermarked(lf)
+        .with_columns(items=LISTS)
+        .explode("items", keep_nulls=False)
+        .group_by_dynamic("ts", every="1h", group_by="k")
+        .agg(pl.len(), pl.col("items").sum(), first=pl.col("items").first(), last=pl.col("items").last())
+    ),
+    "drop_nulls": lambda lf: lf.drop_nulls(),
+    "drop_nans": lambda lf: lf.drop_nans("f").select("f", "v"),
+    "unnest": lambda lf: lf.select("k", s=pl.struct("v", "n")).unnest("s"),
+    "unpivot": lambda lf: lf.unpivot(["v", "f"], index=["k", "n"]),
+    "unpivot above a watermark": lambda lf: (
+        watermarked(lf)
+        .unpivot(["v", "n"], index=["ts", "k"])
+        .group_by_dynamic("ts", every="1h", group_by=["k", "variable"])
+        .agg(pl.col("value").sum())
+    ),
+}
 IN_ORDER: dict[str, Query] = {
+    "explode in order": lambda lf: lf.select("n", items=LISTS).explode("items"),
+    "explode in event-time order": lambda lf: (
+        watermarked(lf).with_columns(items=LISTS).explode("items").select("ts", "items")
+    ),
+    "unpivot in order": lambda lf: lf.unpivot(["v", "n"], index="k"),
     "event time": watermarked,
     "earliest": lambda lf: watermarked(lf).head(9),
     "head": lambda lf: lf.head(9),
@@ -176,7 +253,11 @@ def hold(query: Query, seed: int, workers: int, *, in_order: bool) -> None:
 
 @pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize("seed", [1, 2])
-@pytest.mark.parametrize("query", [*WINDOWS.values(), *GROUPS.values()], ids=[*WINDOWS, *GROUPS])
+@pytest.mark.parametrize(
+    "query",
+    [*WINDOWS.values(), *SESSIONS.values(), *GROUPS.values(), *RESHAPED.values()],
+    ids=[*WINDOWS, *SESSIONS, *GROUPS, *RESHAPED],
+)
 def test_groups_are_those_of_polars(query: Query, seed: int, workers: int) -> None:
     hold(query, seed, workers, in_order=False)
 

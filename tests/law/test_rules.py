@@ -175,3 +175,15 @@ def test_zombie_process_can_commit_nothing(tmp_path: Path) -> None:
         zombie.wait("30s")
     successor.stop()
     assert successor.status().state == "stopped"
+
+
+def test_updates_of_an_interval_end_with_the_rows_of_polars() -> None:
+    rows = pl.DataFrame({"k": [1, 2, 1, 3] * 500, "v": range(2_000)})
+    groups = dff.from_batches([rows[:700], rows[700:]]).group_by("k").agg(pl.len(), pl.col("v").sum())
+    throttled = groups.stream.emit("update", every="1h").collect(
+        engine=dff.Engine(parallelism=2, batch_rows=10)
+    )
+    # The clock does not come so far: nothing but the end makes results leave, each key once.
+    assert throttled.height <= 2 * 3
+    final = throttled.drop("_change").unique("k", keep="last", maintain_order=True)
+    assert_frame_equal(final, groups.collect(), check_row_order=False)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import polars as pl
 
@@ -22,8 +22,20 @@ from dataflare_fast.planner.schema import Json, dtype_from_json
 from dataflare_fast.planner.visitor.expressions import ColumnNode, ExprNode, FunctionNode
 from dataflare_fast.planner.visitor.plan import DynamicIR, GroupByIR, Named
 from dataflare_fast.planner.windows import refuse_unsupported_grid, window_to_json
+from dataflare_fast.words.session import END, START, Session
 
-__all__ = ["SEQUENCE", "group_by", "holds_aggregate", "is_aggregation", "select_aggregates", "types_of"]
+__all__ = [
+    "SEQUENCE",
+    "group_by",
+    "group_by_session",
+    "holds_aggregate",
+    "is_aggregation",
+    "select_aggregates",
+    "types_of",
+]
+
+Span: TypeAlias = DynamicIR | Session
+"""What cuts the time of a group: the grid of `group_by_dynamic`, or gaps."""
 
 SEQUENCE: Final = frozenset(("first", "last"))
 
@@ -87,6 +99,19 @@ def group_by(
     return groups if ir.slice is None else building.head(groups, *ir.slice, any_rows=last)
 
 
+def group_by_session(
+    building: Building,
+    frame: Frame,
+    keys: Sequence[Named],
+    aggregates: Sequence[Named],
+    word: Session,
+    emit: EmitRequest | None,
+) -> Frame:
+    """`.stream.group_by_session`."""
+    outputs = [one for one in aggregates if one.name != START]
+    return _Grouping(building, frame, emit).run(keys, outputs, word.schema, word)
+
+
 class _Grouping:
     """One aggregation over a frame."""
 
@@ -100,7 +125,7 @@ class _Grouping:
         keys: Sequence[Named],
         outputs: Sequence[Named],
         schema: pl.Schema,
-        dynamic: DynamicIR | None,
+        span: Span | None,
     ) -> Frame:
         building, frame = self._building, self._frame
         if frame.upsert_key is not None:
@@ -119,11 +144,15 @@ class _Grouping:
             aggregates += made
             posts.append(post)
         self._refuse_without_order(aggregates)
-        time = self._time_column(keys, dynamic)
-        below = self._below(keys, inputs, aggregates, dynamic, time)
+        time = self._time_column(keys, span)
+        below = self._below(keys, inputs, aggregates, span, time)
         _name_by_output(outputs, aggregates, posts)
-        made_schema = _aggregate_schema(below.schema, keys, dynamic, schema, aggregates)
-        above = self._aggregate(below, [one.name for one in keys], aggregates, dynamic, time, made_schema)
+        made_schema = _aggregate_schema(below.schema, keys, span, schema, aggregates)
+        names = [one.name for one in keys]
+        if isinstance(span, Session):
+            above = self._sessions(below, names, aggregates, span, time, made_schema)
+        else:
+            above = self._aggregate(below, names, aggregates, span, time, made_schema)
         written = [
             {"name": name, "expr": {"kind": "column", "name": name}}
             for name in made_schema
@@ -143,12 +172,12 @@ class _Grouping:
                     "min() or max(), or one .stream.with_watermark above the concat",
                 )
 
-    def _time_column(self, keys: Sequence[Named], dynamic: DynamicIR | None) -> Named | None:
+    def _time_column(self, keys: Sequence[Named], span: Span | None) -> Named | None:
         """The key or window column that is a monotone function of the event time, written as such."""
         sources = sources_of(self._frame)
-        if dynamic is not None:
-            found = sources.get(dynamic.column)
-            return None if found is None else Named(dynamic.column, found)
+        if span is not None:
+            found = sources.get(span.column)
+            return None if found is None else Named(span.column, found)
         times = [(one, follow(one.expr, sources)) for one in keys]
         followed = [Named(key.name, expr) for key, expr in times if expr is not None]
         return min(followed, key=lambda one: coarseness(one.expr), default=None)
@@ -158,15 +187,15 @@ class _Grouping:
         keys: Sequence[Named],
         inputs: list[Json],
         aggregates: list[Json],
-        dynamic: DynamicIR | None,
+        span: Span | None,
         time: Named | None,
     ) -> Frame:
         """Computes keys and inputs, if any of them is more than a column of the input."""
         frame, building = self._frame, self._building
         context = building.context(frame.schema)
         exprs = {one.name: translate(one.expr, context) for one in keys}
-        if dynamic is not None and dynamic.column not in exprs:
-            column = Named(dynamic.column, ColumnNode(frame.schema[dynamic.column], dynamic.column))
+        if span is not None and span.column not in exprs:
+            column = Named(span.column, ColumnNode(frame.schema[span.column], span.column))
             exprs[column.name] = translate(column.expr, context)
         if time is not None:
             exprs[time.name] = translate(time.expr, context)
@@ -236,6 +265,56 @@ class _Grouping:
             ended=None if event_time else ends or below.ended,
             upsert_key=(*keys, *label) if is_update else None,
             update_written=written,
+            order="none",
+            positioned=False,
+        )
+
+    def _sessions(
+        self,
+        below: Frame,
+        keys: list[str],
+        aggregates: list[Json],
+        session: Session,
+        time: Named | None,
+        schema: pl.Schema,
+    ) -> Frame:
+        refusals = self._building.refusals
+        part = f"group_by_session('{session.column}')"
+        if time is None and below.endless:
+            refusals.add(
+                part,
+                f"no session of an endless input is ever final: '{session.column}' is not its event time",
+                f".stream.with_watermark('{session.column}', delay=...) below",
+            )
+        if self._emit is not None:
+            self._emit.taken = True
+            if self._emit.mode == "update":
+                refusals.add(
+                    f'emit("update") on {part}',
+                    "a row can join two sessions that were shown, and one would have to be taken back",
+                    'emit("close"), or a window of fixed length with emit("update")',
+                )
+        ends = None if time is not None or below.event_time is None else "the sessions are of another column"
+        event_time = None if time is None else START
+        node = self._building.graph.add(
+            "session",
+            [below.node],
+            schema,
+            event_time=event_time,
+            event_time_ends=ends,
+            fields={
+                "keys": keys,
+                "column": session.column,
+                "gap": session.gap,
+                "aggregates": aggregates,
+            },
+        )
+        return Frame(
+            node=node,
+            schema=schema,
+            endless=below.endless,
+            event_time=event_time,
+            ended=None if event_time else ends or below.ended,
             order="none",
             positioned=False,
         )
@@ -314,12 +393,15 @@ def _rename_columns(tree: Json, names: Mapping[str, str]) -> Json:
 def _aggregate_schema(
     below: pl.Schema,
     keys: Sequence[Named],
-    dynamic: DynamicIR | None,
+    span: Span | None,
     output: pl.Schema,
     aggregates: Sequence[Json],
 ) -> pl.Schema:
     schema = {one.name: below[one.name] for one in keys}
-    if dynamic is not None:
+    if isinstance(span, Session):
+        schema |= {START: output[START], END: output[END]}
+    elif span is not None:
+        dynamic = span
         label = output[dynamic.column]
         if dynamic.include_boundaries:
             # Windows over a Date end at instants.

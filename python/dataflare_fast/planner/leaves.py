@@ -26,8 +26,12 @@ from dataflare_fast.planner.visitor.plan import (
 )
 from dataflare_fast.sources.batches import Batches
 from dataflare_fast.sources.leaf import Leaf, Source
+from dataflare_fast.words.apply import Apply
+from dataflare_fast.words.map_batches import MapBatches
 from dataflare_fast.words.marks import Errors
+from dataflare_fast.words.metric import Metric
 from dataflare_fast.words.native import Native
+from dataflare_fast.words.session import Session
 from dataflare_fast.words.watermark import Late, Watermark
 from dataflare_fast.words.word import Word
 
@@ -86,10 +90,14 @@ def survey(roots: Sequence[PlanIR]) -> dict[Leaf, Demand]:
 
 def _narrowed(word: Word, demand: Demand) -> pl.LazyFrame:
     """The frame below a word with the columns that are needed."""
-    if isinstance(word, Native | Errors):
+    if isinstance(word, Native | MapBatches | Apply | Errors):
         return word.upstream
+    if isinstance(word, Session):
+        return word.grouped
     if isinstance(word, Watermark):
         demand.columns.add(word.column)
+    if isinstance(word, Metric):
+        demand.columns.update((*word.expr.meta.root_names(), *word.by))
     names = [name for name in word.schema if name in demand.columns] or word.schema.names()[:1]
     demand.columns.update(names)
     return word.upstream if len(names) == len(word.schema) else word.upstream.select(names)

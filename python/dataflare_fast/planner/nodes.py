@@ -16,7 +16,13 @@ from dataflare_fast.planner.asof import join_asof
 from dataflare_fast.planner.building import Building, EmitRequest, columns_of
 from dataflare_fast.planner.event_time import sources_of
 from dataflare_fast.planner.frames import Frame
-from dataflare_fast.planner.groups import SEQUENCE, group_by, is_aggregation, select_aggregates
+from dataflare_fast.planner.groups import (
+    SEQUENCE,
+    group_by,
+    group_by_session,
+    is_aggregation,
+    select_aggregates,
+)
 from dataflare_fast.planner.joins import join
 from dataflare_fast.planner.leaves import Demand, file_frame, memory_frame, source_frame
 from dataflare_fast.planner.running import (
@@ -36,7 +42,13 @@ from dataflare_fast.planner.top_rows import (
     top_rows,
     unique,
 )
-from dataflare_fast.planner.visitor.expressions import ColumnNode, FunctionNode
+from dataflare_fast.planner.visitor.expressions import (
+    CastNode,
+    ColumnNode,
+    ExprNode,
+    FunctionNode,
+    LiteralNode,
+)
 from dataflare_fast.planner.visitor.plan import (
     CacheIR,
     DataFrameScanIR,
@@ -59,6 +71,7 @@ from dataflare_fast.planner.visitor.plan import (
 )
 from dataflare_fast.planner.words import WordPlanner
 from dataflare_fast.sources.leaf import Leaf, Source
+from dataflare_fast.words.session import Session
 from dataflare_fast.words.word import Word
 
 __all__ = ["NodePlanner"]
@@ -81,12 +94,6 @@ _REFUSED: Final[Mapping[str, tuple[str, str, str]]] = {
         "the engine cannot see into a Python function",
         ".stream.map_native, or expressions",
     ),
-    "explode": (
-        "explode",
-        "explode arrives in a later release",
-        "list functions on the column, such as list.sum()",
-    ),
-    "unpivot": ("unpivot", "unpivot arrives in a later release", "concat of one select for each column"),
     "row_index": (
         "with_row_index",
         "rows of a stream with several splits have no common number",
@@ -201,6 +208,17 @@ class NodePlanner:
         plan = self._demands[word].below
         assert plan is not None, "survey reads the plan below every word"
         return plan
+
+    def session(self, word: Session, emit: EmitRequest | None) -> Frame:
+        """Plans sessions; the word's plan is the same `group_by` without them."""
+        ir = self.below(word)
+        if isinstance(ir, GroupByIR):
+            keys, aggregates = ir.keys, ir.aggregates
+        else:
+            assert isinstance(ir, SelectIR), "the plan of a word ends as it was written"
+            keys, aggregates = (), ir.exprs
+        below = self.frame(ir.inputs[0], order=_need(aggregates))
+        return group_by_session(self._building, below, keys, aggregates, word, emit)
 
     def _new_leaf(self, leaf: Leaf, emit: EmitRequest | None) -> Frame:
         if isinstance(leaf, Source):
@@ -382,6 +400,11 @@ class NodePlanner:
     def _union(self, ir: UnionIR, last: bool) -> Frame:
         building = self._building
         frames = [building.columns(self.frame(one), ir.schema.names()) for one in ir.inputs]
+        frame = self._concat(frames, ir.schema)
+        return frame if ir.slice is None else building.head(frame, *ir.slice, any_rows=last)
+
+    def _concat(self, frames: Sequence[Frame], schema: pl.Schema) -> Frame:
+        building = self._building
         if any(frame.upsert_key is not None for frame in frames):
             building.refusals.add(
                 "concat of changing frames",
@@ -401,14 +424,14 @@ class NodePlanner:
         node = building.graph.add(
             "union",
             building.distinct(frames),
-            ir.schema,
+            schema,
             event_time=event_time,
             event_time_ends=ends,
         )
         ordered = not watermarked and all(one.order == "logical" and one.positioned for one in frames)
-        frame = Frame(
+        return Frame(
             node=node,
-            schema=ir.schema,
+            schema=schema,
             endless=any(one.endless for one in frames),
             event_time=event_time,
             derived=derived,
@@ -416,13 +439,16 @@ class NodePlanner:
             order="logical" if ordered else "none",
             positioned=all(one.positioned for one in frames),
         )
-        return frame if ir.slice is None else building.head(frame, *ir.slice, any_rows=last)
 
     def _function(self, ir: FunctionIR, emit: EmitRequest | None) -> Frame:
         if ir.name in ("hint_sorted", "rechunk"):
             return self.frame(ir.inputs[0], emit)
         if (found := find_group_head(ir)) is not None:
             return self._group_head(found, emit)
+        if ir.name == "explode":
+            return self._explode(ir, emit)
+        if ir.name == "unpivot":
+            return self._unpivot(ir, emit)
         if ir.name != "unnest":
             return self._refused(ir, ir.name, str(ir.parameters))
         frame = self.frame(ir.inputs[0], emit)
@@ -438,6 +464,52 @@ class NodePlanner:
                 field = FunctionNode(ir.schema[name], "struct.field", (one.expr,), {"name": inner})
                 exprs.append(Named(name, field))
         return self._building.project(frame, exprs, ir.schema)
+
+    def _explode(self, ir: FunctionIR, emit: EmitRequest | None) -> Frame:
+        building, frame = self._building, self.frame(ir.inputs[0], emit)
+        columns, empty_as_null, keep_nulls = ir.parameters
+        part = f"explode({', '.join(columns)})"
+        if frame.upsert_key is not None:
+            building.refusals.add(
+                f"{part} above a changing frame",
+                "a row that changes would have to take back all rows that it became",
+                f'{part} below the group_by, or a window with .stream.emit("close")',
+            )
+        lost = frame.event_time in columns
+        ends = f"{part} changes it" if lost else None
+        node = building.graph.add(
+            "explode",
+            [frame.node],
+            ir.schema,
+            event_time=None if lost else frame.event_time,
+            event_time_ends=ends,
+            fields={"columns": columns, "empty_as_null": empty_as_null, "keep_nulls": keep_nulls},
+        )
+        return replace(
+            frame,
+            node=node,
+            schema=ir.schema,
+            event_time=None if lost else frame.event_time,
+            derived={name: expr for name, expr in frame.derived.items() if name not in columns},
+            ended=ends if lost else frame.ended,
+        )
+
+    def _unpivot(self, ir: FunctionIR, emit: EmitRequest | None) -> Frame:
+        """A concat of one projection for each column, which is the order of rows that Polars gives."""
+        building, frame = self._building, self.frame(ir.inputs[0], emit)
+        index, on, variable, value = ir.parameters
+        kept = [one for one in columns_of(frame.schema) if one.name in index]
+        dtype = ir.schema[value]
+        parts = []
+        for name in on or [one for one in frame.schema if one not in index]:
+            column: ExprNode = ColumnNode(frame.schema[name], name)
+            if column.dtype != dtype:
+                column = CastNode(dtype, column, strict=True, wrap=False)
+            made = (*kept, Named(variable, LiteralNode(pl.String(), name)), Named(value, column))
+            by_name = {one.name: one for one in made}
+            parts.append(building.project(frame, [by_name[one] for one in ir.schema], ir.schema))
+        # A row has as many places as there are columns.
+        return replace(self._concat(parts, ir.schema), positioned=False)
 
     def _refused(self, ir: PlanIR, name: str, detail: str, words: tuple[str, str] | None = None) -> Frame:
         """Notes a node that does not run; what stands below is looked at too."""

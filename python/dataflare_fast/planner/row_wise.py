@@ -32,13 +32,15 @@ from dataflare_fast.planner.visitor.expressions import (
 )
 from dataflare_fast.planner.wording import describe
 
-__all__ = ["ExpressionContext", "meaningless", "shortened", "translate"]
+__all__ = ["ExpressionContext", "meaningless", "shortened", "translate", "why_not_row_wise"]
 
 _DEEPEST: Final = 100
 """Levels of an expression; a JSON reader stops at 128."""
 
-_APPLY: Final = "`.stream.apply(...)` in a later release; until then compute it before the rows come in"
-_APPLY_FUNCTION: Final = "`.stream.map_native(fn, schema)` if compiled; `.stream.apply(fn)` comes later"
+_APPLY: Final = "`.stream.apply(lambda lf: ...)` around this step: Polars itself runs it, batch by batch"
+_APPLY_FUNCTION: Final = (
+    "`.stream.apply(lambda lf: ...)` around this step, or `.stream.map_native(fn, schema)` if compiled"
+)
 
 
 @dataclass(slots=True)
@@ -119,7 +121,7 @@ def _check(node: ExprNode, whole: ExprNode, context: ExpressionContext, depth: i
             _where(node, whole), reason, "cast to a type of at most 64 bits, or drop the column"
         )
         return
-    if (refused := _why_not_row_wise(node)) is not None:
+    if (refused := why_not_row_wise(node)) is not None:
         context.refusals.add(_where(node, whole), *refused)
         return
     for child in node.children():
@@ -136,7 +138,7 @@ def shortened(text: str, length: int = 200) -> str:
     return text if len(text) <= length else text[: length - 3] + "..."
 
 
-def _why_not_row_wise(node: ExprNode) -> tuple[str, str] | None:
+def why_not_row_wise(node: ExprNode) -> tuple[str, str] | None:
     """Reason and rewrite if this node (not what is below it) cannot run row by row."""
     if isinstance(node, HiddenNode):
         return _why_hidden(node)

@@ -48,6 +48,12 @@ class _Length:
         return cls(sign * months, sign * ((weeks * 7 + days) * _DAY_NS + ticks))
 
     @property
+    def bounds(self) -> tuple[int, int]:
+        """The shortest and the longest that it can be."""
+        ends = [self.months * days * _DAY_NS + self.ticks for days in (28, 31)]
+        return min(ends), max(ends)
+
+    @property
     def is_mixed(self) -> bool:
         return self.months != 0 and self.ticks != 0
 
@@ -91,8 +97,8 @@ def refuse_unsupported_grid(dynamic: DynamicIR, dtype: pl.DataType, refusals: Re
     if offset == "":
         refusals.add(
             part,
-            "every and period have no common unit, so no offset reaches back to a first window",
-            "every and period both in months, or both in days and shorter",
+            "its offset moves the grid, so that none reaches back to a first window",
+            "every, period and offset in one kind of unit: all in months, or all in days and shorter",
         )
         return
     refusals.add(
@@ -112,8 +118,10 @@ def has_dst(dtype: pl.DataType) -> bool:
 def _working_offset(dynamic: DynamicIR) -> str | None:
     """None: the grid runs as it is. Else the offset that works, or "" if there is none."""
     every, period, offset = (_Length.of(one) for one in (dynamic.every, dynamic.period, dynamic.offset))
-    if every.is_mixed or period.is_mixed or (every.months != 0) != (period.months != 0):
+    if every.is_mixed:
         return ""
+    if period.is_mixed or (every.months != 0) != (period.months != 0):
+        return _working_offset_of_months_and_days(dynamic, every, period, offset)
     in_months = every.months != 0
     step, length = (every.months, period.months) if in_months else (every.ticks, period.ticks)
     back = -(offset.months if in_months else offset.ticks)
@@ -135,6 +143,25 @@ def _working_offset(dynamic: DynamicIR) -> str | None:
         return f"-{back + steps * step}mo"
     ticks = back + steps * step
     return f"-{ticks}i" if dynamic.every[4] else f"-{_ticks_text(ticks)}"
+
+
+def _working_offset_of_months_and_days(
+    dynamic: DynamicIR, every: _Length, period: _Length, offset: _Length
+) -> str | None:
+    """As `_working_offset`, where every and period have no common unit: a month has 28 to 31 days."""
+    if offset.is_mixed:
+        return ""
+    step, (_, length) = every.bounds[0], period.bounds
+    needed = length - step if dynamic.closed in ("left", "none") else length
+    runs_alone = length < step if dynamic.closed == "both" else length <= step
+    is_back = offset.months <= 0 and offset.ticks <= 0
+    in_kind = every.months != 0 or offset.months == 0
+    if runs_alone or (is_back and in_kind and -offset.bounds[1] >= needed):
+        return None
+    if offset.months or offset.ticks:
+        return ""
+    steps = -(-needed // step)
+    return f"-{steps * every.months}mo" if every.months else f"-{_ticks_text(steps * every.ticks)}"
 
 
 def _refuse_on_dst(dynamic: DynamicIR, part: str, refusals: Refusals) -> None:

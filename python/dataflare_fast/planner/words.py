@@ -10,13 +10,23 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import polars as pl
+
 from dataflare_fast.errors import InternalError
-from dataflare_fast.planner.building import Building, EmitRequest
+from dataflare_fast.planner.building import Building, EmitRequest, columns_of
+from dataflare_fast.planner.expressions import split_aggregate
 from dataflare_fast.planner.frames import Frame
-from dataflare_fast.planner.visitor.plan import LeafIR, PlanIR
+from dataflare_fast.planner.groups import SEQUENCE, types_of
+from dataflare_fast.planner.segments import check_segment
+from dataflare_fast.planner.visitor.plan import GroupByIR, LeafIR, PlanIR, read_plan
 from dataflare_fast.sources.leaf import Leaf
+from dataflare_fast.udf.frames import FrameCall
+from dataflare_fast.words.apply import Apply
+from dataflare_fast.words.map_batches import MapBatches
 from dataflare_fast.words.marks import Emit, Errors, Name
+from dataflare_fast.words.metric import Metric
 from dataflare_fast.words.native import Native
+from dataflare_fast.words.session import Session
 from dataflare_fast.words.sink import SinkWord
 from dataflare_fast.words.watermark import Late, Watermark
 from dataflare_fast.words.word import Word
@@ -26,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["WordPlanner"]
 
-_STATEFUL = ("aggregate", "head", "join", "join_asof", "over", "running", "sort", "top_rows")
+_STATEFUL = ("aggregate", "head", "join", "join_asof", "over", "running", "session", "sort", "top_rows")
 
 
 class WordPlanner:
@@ -47,6 +57,18 @@ class WordPlanner:
                 return self._errors(word)
             case Native():
                 return self._native(word)
+            case MapBatches():
+                frame = self._nodes.frame(self._nodes.below(word))
+                return self._map_frame(frame, word, word.call, None)
+            case Apply():
+                frame = self._nodes.frame(self._nodes.below(word))
+                plan, refusals = read_plan(word.segment), self._building.refusals
+                time = check_segment(plan, word.stand_in, frame.event_time, word.title, refusals)
+                return self._map_frame(frame, word, word.call, time)
+            case Session():
+                return self._nodes.session(word, emit)
+            case Metric():
+                return self._metric(word, emit)
             case Emit():
                 return self._emit(word, emit)
             case Name():
@@ -121,6 +143,83 @@ class WordPlanner:
             derived={},
             ended=ends if frame.event_time else frame.ended,
         )
+
+    def _map_frame(self, frame: Frame, word: Word, call: FrameCall, time: str | None) -> Frame:
+        self._refuse_change(frame, word.title)
+        lost = frame.event_time is not None and time is None
+        ends = f"{word.title} may change any column" if lost else None
+        node = self._building.graph.add(
+            "map_frame",
+            [frame.node],
+            word.schema,
+            event_time=time,
+            event_time_ends=ends,
+            fields={"function": self._building.graph.object(call), "text": call.text},
+        )
+        return replace(
+            frame,
+            node=node,
+            schema=word.schema,
+            event_time=time,
+            derived={},
+            ended=ends if lost else frame.ended,
+            # Above a watermark rows stand in the order of their times, which are gone.
+            order="logical" if frame.order == "logical" and frame.positioned and not lost else "none",
+        )
+
+    def _metric(self, word: Metric, emit: EmitRequest | None) -> Frame:
+        building = self._building
+        frame = self._nodes.frame(self._nodes.below(word), emit)
+        grouped = read_plan(word.grouped)
+        written = grouped.aggregates if isinstance(grouped, GroupByIR) else getattr(grouped, "exprs", ())
+        context = building.context(frame.schema)
+        pre, aggregates, post = split_aggregate(written[0].expr, context)
+        part = f"metric '{word.metric}'"
+        if len(aggregates) != 1 or post != {"kind": "column", "name": aggregates[0]["name"]}:
+            building.refusals.add(
+                part, "its expression is more than one aggregate", "one metric for each of them"
+            )
+            return frame
+        if aggregates[0]["function"] in SEQUENCE:
+            building.refusals.add(part, "its value depends on the order of rows", "min() or max()")
+        if frame.upsert_key is not None:
+            building.refusals.add(
+                f"{part} above a changing frame",
+                "rows that were replaced would be counted",
+                "metric below it",
+            )
+        if any(node.get("metric") == word.metric for node in building.graph.nodes):
+            building.refusals.add(part, "another metric has this name", "a name that is unique in the job")
+        columns = columns_of(frame.schema)
+        inputs = [{"name": one.name, "expr": {"kind": "column", "name": one.name}} for one in columns]
+        computed = [one for one in pre if one["name"] not in frame.schema]
+        node, schema = frame.node, frame.schema
+        if computed:
+            types = types_of({one["name"]: one["expr"] for one in computed}, frame.schema)
+            schema = pl.Schema({**frame.schema, **types})
+            node = building.graph.add(
+                "project",
+                [node],
+                schema,
+                event_time=frame.event_time,
+                fields={"exprs": [*inputs, *computed]},
+            )
+        node = building.graph.add(
+            "metric",
+            [node],
+            schema,
+            event_time=frame.event_time,
+            fields={
+                "metric": word.metric,
+                "by": list(word.by),
+                "aggregate": {**aggregates[0], "name": "value"},
+            },
+        )
+        if computed:
+            node = building.graph.add(
+                "project", [node], frame.schema, event_time=frame.event_time, fields={"exprs": inputs}
+            )
+        return replace(frame, node=node)
 
     def _emit(self, word: Emit, above: EmitRequest | None) -> Frame:
         if above is not None:

@@ -4,5 +4,6 @@ Not here: the words that use them (`frame.py`), Python functions (`.stream.apply
 """
 
 from dataflare_fast.udf.native import NativeFunction, column_function
+from dataflare_fast.udf.pointers import pointer_function
 
-__all__ = ["NativeFunction", "column_function"]
+__all__ = ["NativeFunction", "column_function", "pointer_function"]

@@ -188,6 +188,14 @@ impl Job {
     }
 
     fn clock(&mut self, now: u64) {
+        for worker in 0..self.partial.len() {
+            let now = dataflare_engine::Instant(now);
+            if self.partial[worker].deadline().is_some_and(|deadline| deadline <= now) {
+                let mut out = Output::default();
+                self.partial[worker].on_clock(now, &mut out).unwrap();
+                self.exchange(worker, out);
+            }
+        }
         for worker in 0..self.last.len() {
             let now = dataflare_engine::Instant(now);
             if self.last[worker].deadline().is_some_and(|deadline| deadline <= now) {
@@ -566,6 +574,38 @@ fn queries() -> impl Strategy<Value = Query> {
             bounded,
             maintain_order: false,
         })
+}
+
+#[test]
+fn updates_of_an_interval_leave_once_when_the_clock_says_so() {
+    let query = Query {
+        keys: vec!["k"],
+        aggregates: vec![(AggregateFunction::Len, None, false)],
+        window: None,
+        time_key: false,
+        emit: EmitMode::Update,
+        every_ns: Some(1_000),
+        bounded: false,
+        maintain_order: false,
+    };
+    let row = |t: i64| Row { t, k: Some(1), s: None, f: None, v: None, p: None };
+    let mut job = Job::new(&query, 1);
+    let shown = |job: &Job| job.out.iter().map(|(row, _)| row.last().unwrap().clone()).collect::<Vec<_>>();
+    job.batch(0, batch(&[row(0)], 0));
+    job.clock(1_001);
+    assert_eq!(shown(&job), ["1"]);
+    for t in 1..5 {
+        job.batch(0, batch(&[row(t)], t as usize));
+        job.clock(1_001 + t as u64);
+    }
+    job.clock(2_000);
+    assert_eq!(shown(&job), ["1"], "the interval is not over");
+    job.clock(2_001);
+    assert_eq!(shown(&job), ["1", "5"]);
+    job.batch(0, batch(&[row(9)], 5));
+    job.clock(2_100);
+    job.end();
+    assert_eq!(shown(&job), ["1", "5", "6"]);
 }
 
 proptest! {

@@ -84,6 +84,10 @@ impl Drawing<'_> {
                 notes.push(state(self.plan.state_ends(id)).to_owned());
             }
             Operator::JoinAsof { .. } => notes.push(state(self.plan.state_ends(id)).to_owned()),
+            Operator::Session { .. } => {
+                notes.push(emission(EmitMode::Close, None, self.plan.frame_kind(id)));
+                notes.push(state(self.plan.state_ends(id)).to_owned());
+            }
             Operator::Join { .. } => notes.push(match self.plan.state_ends(id) {
                 StateEnds::Never => "state never ends: all rows of both inputs, for ever".to_owned(),
                 ends => state(ends).to_owned(),
@@ -124,6 +128,11 @@ fn details(node: &Node) -> String {
         Operator::Source { connector, options, .. } => format!(" {connector}{}", place(options)),
         Operator::Watermark { column, delay, .. } => {
             format!(" on {column}, delay {}", physical(node, column, *delay))
+        }
+        Operator::Session { keys, column, gap, aggregates } => {
+            let by = if keys.is_empty() { String::new() } else { format!(" by {}", keys.join(", ")) };
+            let gap = physical(node, "window_start", *gap);
+            format!("{by} over sessions of {column}, gap {gap}: {}", list(aggregates.iter().map(aggregate)))
         }
         Operator::Filter { predicate } => format!(" {}", marked(predicate)),
         Operator::Project { exprs } => format!(" {}", list(exprs.iter().map(named))),
@@ -181,6 +190,12 @@ fn details(node: &Node) -> String {
                 format!(" by {}", list(keys.iter().map(|key| column_text(key))))
             };
             format!("{by}: {}", list(functions.iter().map(|one| one.text.clone())))
+        }
+        Operator::Explode { columns, .. } => format!(" {}", keys(columns)),
+        Operator::MapFrame { text, .. } => format!(" {text} [python]"),
+        Operator::Metric { metric, by, aggregate } => {
+            let by = if by.is_empty() { String::new() } else { format!(" by {}", keys(by)) };
+            format!(" '{metric}': {}{by}", aggregate.text)
         }
         Operator::Native { text, .. } => format!(" {text}"),
         Operator::Sink { connector, options, .. } => format!(" {connector}{}", place(options)),
@@ -281,6 +296,7 @@ fn state(ends: StateEnds) -> &'static str {
     match ends {
         StateEnds::Stateless => "state: none",
         StateEnds::Window => "state of a window ends when the watermark has passed it",
+        StateEnds::Session => "state of a session ends when the watermark is more than the gap behind it",
         StateEnds::TimeKey => "state of a group ends when the watermark has passed its time key",
         StateEnds::OtherWatermark => {
             "state of a row ends when the other input's watermark has passed its bound"

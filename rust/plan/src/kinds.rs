@@ -26,6 +26,8 @@ pub enum StateEnds {
     Stateless,
     /// When the window is final.
     Window,
+    /// When the watermark is beyond the gap behind the session.
+    Session,
     /// When the watermark is beyond the time key.
     TimeKey,
     /// When the watermark of the other input is beyond the rows that can still meet.
@@ -57,7 +59,7 @@ impl Plan {
                 }
             }
             (Operator::Aggregate { emit, .. }, _) if emit.mode == EmitMode::Update => FrameKind::Retract,
-            (Operator::Aggregate { .. }, _) => FrameKind::Append,
+            (Operator::Aggregate { .. } | Operator::Session { .. }, _) => FrameKind::Append,
             _ => below,
         }
     }
@@ -68,6 +70,8 @@ impl Plan {
             Some(Operator::Aggregate { keys, maintain_order: false, .. }) if !keys.is_empty() => {
                 Exchange::Keys(keys.clone())
             }
+            Some(Operator::Session { keys, .. }) if !keys.is_empty() => Exchange::Keys(keys.clone()),
+            Some(Operator::Session { .. }) => Exchange::Single,
             Some(Operator::Aggregate { .. } | Operator::Head { .. } | Operator::Sort { .. }) => {
                 Exchange::Single
             }
@@ -116,6 +120,15 @@ impl Plan {
                 _ if self.is_bounded(id) => StateEnds::Input,
                 _ => StateEnds::Never,
             },
+            Operator::Session { column, .. } => {
+                if timed && self.reads_event_time(id, column) {
+                    StateEnds::Session
+                } else if self.is_bounded(id) {
+                    StateEnds::Input
+                } else {
+                    StateEnds::Never
+                }
+            }
             Operator::Join { bound, .. } => {
                 let is_bounded = |input: &NodeId| self.is_bounded(*input);
                 match bound {

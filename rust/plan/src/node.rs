@@ -130,6 +130,9 @@ pub enum Operator {
         #[serde(default)]
         emit: Emit,
     },
+    /// `group_by_session`: rows of a key whose times lie no more than `gap` ticks apart. Output columns: keys,
+    /// `window_start`, `window_end` (last time + gap), aggregates.
+    Session { keys: Vec<String>, column: String, gap: i64, aggregates: Vec<Aggregate> },
     /// `join`, but for `join_asof`: rows of two inputs whose keys are equal. A fused predicate is a filter above.
     Join {
         how: JoinHow,
@@ -171,6 +174,18 @@ pub enum Operator {
     Running { keys: Vec<String>, functions: Vec<RunningFunction> },
     /// Aggregates of all rows of a key beside each of its rows; one key is the event time. Columns as for `running`.
     Over { keys: Vec<String>, aggregates: Vec<Aggregate> },
+    /// One row for each item of the lists of `columns`, which are exploded side by side.
+    Explode {
+        columns: Vec<String>,
+        /// An empty list gives a row with null.
+        empty_as_null: bool,
+        /// A null gives a row with null.
+        keep_nulls: bool,
+    },
+    /// A function of Python over the rows of a batch. `function` indexes the job's Python objects.
+    MapFrame { function: usize, text: String },
+    /// The rows as they are; an aggregate of those of each value of `by` is kept for who looks at the job.
+    Metric { metric: String, by: Vec<String>, aggregate: Aggregate },
     /// A user's native function, called per Arrow batch without the GIL. `function` indexes the job's Python objects.
     Native { function: usize, text: String },
     /// Rows to outside.
@@ -353,10 +368,14 @@ impl Operator {
             Self::Sort { .. } => "sort",
             Self::Aggregate { .. } => "aggregate",
             Self::TopRows { .. } => "top_rows",
+            Self::Session { .. } => "session",
             Self::Join { .. } => "join",
             Self::JoinAsof { .. } => "join_asof",
             Self::Running { .. } => "running",
             Self::Over { .. } => "over",
+            Self::Explode { .. } => "explode",
+            Self::MapFrame { .. } => "map_frame",
+            Self::Metric { .. } => "metric",
             Self::Native { .. } => "native",
             Self::Sink { .. } => "sink",
         }
@@ -367,6 +386,7 @@ impl Operator {
         matches!(
             self,
             Self::Aggregate { .. }
+                | Self::Session { .. }
                 | Self::Head { .. }
                 | Self::Sort { .. }
                 | Self::TopRows { .. }

@@ -206,6 +206,15 @@ impl Plan {
                 let window = window.iter().map(|window| &window.column);
                 keys.iter().chain(inputs).chain(window).chain(time_key.iter()).map(String::as_str).collect()
             }
+            Operator::Metric { by, aggregate, .. } => {
+                let inputs = aggregate.column.iter().chain(aggregate.filter.iter());
+                by.iter().chain(inputs).map(String::as_str).collect()
+            }
+            Operator::Explode { columns, .. } => columns.iter().map(String::as_str).collect(),
+            Operator::Session { keys, column, aggregates, .. } => {
+                let inputs = aggregates.iter().flat_map(|one| one.column.iter().chain(one.filter.iter()));
+                keys.iter().chain([column]).chain(inputs).map(String::as_str).collect()
+            }
             _ => Vec::new(),
         }
     }

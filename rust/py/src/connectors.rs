@@ -4,10 +4,12 @@ use crate::batches::Batches;
 use crate::callback::CallbackSink;
 use crate::causes::Causes;
 use crate::collect::Collector;
+use crate::frame_function::PyFrameFunction;
 use crate::python_sink::PythonSink;
 use crate::python_source::PythonSource;
 use crate::residual::PolarsResidual;
 use dataflare_engine::expr::Residual;
+use dataflare_engine::operators::map_frame::FrameFunction;
 use dataflare_engine::operators::native::NativeFunction;
 use dataflare_engine::runtime::assembly::Connectors;
 use dataflare_engine::sink::Sink;
@@ -98,6 +100,14 @@ impl Connectors for JobConnectors {
             let missing = || EngineError::internal("the plan", format!("no native function {function}"));
             let object = self.objects.get(function).ok_or_else(missing)?.bind(py);
             native_function(object).map_err(|error| self.causes().keep(py, "map_native", error))?
+        })
+    }
+
+    fn frame_function(&self, function: usize) -> Result<Box<dyn FrameFunction>> {
+        Python::attach(|py| {
+            let missing = || EngineError::internal("the plan", format!("no function {function}"));
+            let object = self.objects.get(function).ok_or_else(missing)?.bind(py);
+            Ok(Box::new(PyFrameFunction::new(py, object, self.causes())?) as Box<dyn FrameFunction>)
         })
     }
 

@@ -110,6 +110,11 @@ impl PyJob {
         to_json(&py.detach(|| self.job.splits()))
     }
 
+    fn metric_values(&self, py: Python<'_>) -> PyResult<Vec<(String, ArrowBatch)>> {
+        let values = py.detach(|| self.job.metric_values()).map_err(PyEngineError::from)?;
+        Ok(values.into_iter().map(|(name, batch)| (name, ArrowBatch::new(batch))).collect())
+    }
+
     fn metrics(&self, py: Python<'_>) -> PyResult<String> {
         to_json(&py.detach(|| self.job.metrics()))
     }

@@ -26,6 +26,7 @@ mod collect;
 mod connectors;
 mod error;
 mod expressions;
+mod frame_function;
 mod job;
 mod plans;
 mod python_sink;

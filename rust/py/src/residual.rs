@@ -114,7 +114,7 @@ fn refused(place: &str, error: &PyErr) -> EngineError {
 }
 
 /// Polars exports categories with small keys and names the items of lists in its own way.
-fn as_the_engine_keeps_it(array: ArrayRef) -> Result<ArrayRef> {
+pub(crate) fn as_the_engine_keeps_it(array: ArrayRef) -> Result<ArrayRef> {
     let kept = kept_type(array.data_type());
     if *array.data_type() == kept { Ok(array) } else { Ok(cast(&array, &kept)?) }
 }

@@ -3,7 +3,7 @@
 //! Simple is what one row changes by one operation on words: `len`, `sum` of integers, `min` and `max` of words, without
 //! filters and nulls. Rows of a frequent key follow each other, so that separate passes wait for the same cells again and
 //! again. Up to three aggregates are compiled together. Not here: what the words of an aggregate mean (its own file).
-//! Called by `state::groups`.
+//! Called by `state::cell_store`.
 
 /// How one row changes the words of one aggregate.
 #[derive(Clone, Copy, Debug)]

@@ -142,7 +142,10 @@ fn booleans(op: BinaryOperator) -> Option<Comparator> {
         _ => return None,
     };
     Some(Box::new(move |left, right| {
-        let rows = left.array().len().max(right.array().len());
+        // A constant has one row, also beside an empty column.
+        let rows = match (left, right) {
+            (Value::Constant(_), other) | (other, _) => other.array().len(),
+        };
         Ok(words(&expand(left, rows)?, &expand(right, rows)?))
     }))
 }
@@ -244,6 +247,15 @@ mod tests {
         let null = || lit(Value::Null, Boolean);
         assert_eq!(frame.answer(binary(EqMissing, col("a"), null())), "false false true true");
         assert_eq!(frame.answer(binary(Eq, col("a"), null())), "- - - -");
+    }
+
+    #[test]
+    fn empty_column_compares_with_a_constant() {
+        let frame = frame([("a", Boolean, Arc::new(BooleanArray::from(Vec::<bool>::new())))]);
+        for op in [Eq, Ne, Lt, Ge, EqMissing, NeMissing] {
+            assert_eq!(frame.answer(binary(op, col("a"), lit(true, Boolean))), "");
+            assert_eq!(frame.answer(binary(op, lit(false, Boolean), col("a"))), "");
+        }
     }
 
     #[test]

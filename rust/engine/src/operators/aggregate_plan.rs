@@ -9,7 +9,7 @@
 use super::Operator;
 use super::final_aggregate::FinalAggregate;
 use super::panes::Panes;
-use super::partial_aggregate::PartialAggregate;
+use super::partial_aggregate::{PartialAggregate, Updates};
 use super::update_aggregate::UpdateAggregate;
 use crate::aggregate::accumulator;
 use crate::aggregate::words::narrowed;
@@ -74,9 +74,19 @@ impl AggregatePlan {
         Ok(Self { shape: Arc::new(shape), mode, every_ns, forwards: ends && node.event_time.is_some() })
     }
 
+    /// What does not change while the operators run.
+    pub fn shape(&self) -> Arc<Shape> {
+        self.shape.clone()
+    }
+
     /// The half on the worker that read the rows.
     pub fn partial(&self) -> Box<dyn Operator> {
-        Box::new(PartialAggregate::new(self.shape.clone(), self.mode == EmitMode::Update))
+        let updates = match (self.mode, self.every_ns) {
+            (EmitMode::Close, _) => Updates::Never,
+            (EmitMode::Update, None) => Updates::EachBatch,
+            (EmitMode::Update, Some(every_ns)) => Updates::Every(every_ns),
+        };
+        Box::new(PartialAggregate::new(self.shape.clone(), updates))
     }
 
     /// The half on the worker that owns the keys; `worker`: which one it is.

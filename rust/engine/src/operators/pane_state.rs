@@ -172,13 +172,13 @@ impl std::fmt::Debug for Partials {
     }
 }
 
-fn column(records: &RecordBatch, name: &String) -> Result<ArrayRef> {
+pub(super) fn column(records: &RecordBatch, name: &String) -> Result<ArrayRef> {
     let column = records.column_by_name(name).cloned();
     column.ok_or_else(|| EngineError::internal("the plan", format!("no column '{name}' below an aggregate")))
 }
 
 /// The times of the rows in ticks of their column.
-fn times(records: &RecordBatch, name: &String, place: &str) -> Result<ScalarBuffer<i64>> {
+pub(super) fn times(records: &RecordBatch, name: &String, place: &str) -> Result<ScalarBuffer<i64>> {
     let column = column(records, name)?;
     if let Some(row) = valid(&column).and_then(|valid| (0..valid.len()).find(|row| !valid.value(*row))) {
         let reason = format!(

@@ -16,17 +16,22 @@ use crate::checkpoint::record::Checkpoint;
 use crate::error::{EngineError, Result};
 use crate::expr::{Program, Residual};
 use crate::operators::Operator as Instance;
+use crate::operators::aggregate_plan::AggregatePlan;
 use crate::operators::earliest::Earliest;
 use crate::operators::error_policy::{ErrorPolicy, OnError};
+use crate::operators::explode::Explode;
 use crate::operators::filter::Filter;
 use crate::operators::head::Head;
 use crate::operators::join::{Join, JoinType};
 use crate::operators::join_asof::{AsofType, JoinAsof};
+use crate::operators::map_frame::{FrameFunction, MapFrame};
+use crate::operators::metric::{Metric, MetricBoard};
 use crate::operators::native::{Native, NativeFunction};
 use crate::operators::over::{Over, OverType};
 use crate::operators::project::{Project, TimeMapping};
 use crate::operators::resequence::Resequence;
 use crate::operators::running::{RunningOperator, RunningType};
+use crate::operators::session::{FinalSession, PartialSession};
 use crate::operators::sink::SinkOperator;
 use crate::operators::sort::Sort;
 use crate::operators::sort_keys::SortKeys;
@@ -42,7 +47,7 @@ use crate::types::{arrow_schema, column_index};
 use arrow::array::BooleanArray;
 use arrow::compute::filter_record_batch;
 use crossbeam_channel::unbounded;
-use dataflare_plan::{DataType, Expr, NamedExpr, Node, NodeId, Operator, Schema};
+use dataflare_plan::{Aggregate, DataType, Emit, Expr, Field, NamedExpr, Node, NodeId, Operator, Schema};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -73,6 +78,12 @@ pub trait Connectors: Send + Sync {
     /// # Errors
     /// No such function, or one of another ABI.
     fn native(&self, function: usize) -> Result<NativeFunction>;
+
+    /// A user's function of Python over frames, by its number; each worker asks for its own.
+    ///
+    /// # Errors
+    /// No such function, or one that does not start.
+    fn frame_function(&self, function: usize) -> Result<Box<dyn FrameFunction>>;
 }
 
 /// How an attempt runs.
@@ -167,7 +178,8 @@ impl Assembly<'_> {
             let mut cells = Vec::with_capacity(self.blueprint.tasks.len());
             let wake_this = waker_of(&shared, move |shared| shared.wake(worker));
             for (id, task) in self.blueprint.tasks.iter().enumerate() {
-                let body = self.body(task, worker, &sequencers, &dealers, &sinks, &wake_this)?;
+                let body =
+                    self.body(task, worker, &sequencers, &dealers, &sinks, &wake_this, &shared.board)?;
                 let inputs = self.channels(id, task, worker, &mut rings);
                 let targets = self.targets(id, worker, &mut rings);
                 cells.push(Cell::new(id, task.place.clone(), body, inputs, targets));
@@ -397,6 +409,7 @@ impl Assembly<'_> {
         dealers: &BTreeMap<NodeId, Arc<Dealer>>,
         sinks: &BTreeMap<NodeId, Arc<dyn Sink>>,
         waker: &Waker,
+        board: &Arc<MetricBoard>,
     ) -> Result<Body> {
         let missing = || EngineError::internal(&task.place, "a part of it was not opened");
         let node = &self.blueprint.plan.nodes[task.node];
@@ -437,8 +450,30 @@ impl Assembly<'_> {
                 text.clone(),
                 arrow_schema(&node.schema),
             )),
+            (TaskKind::MapFrame, Operator::MapFrame { function, text }) => Box::new(MapFrame::new(
+                self.connectors.frame_function(*function)?,
+                text.clone(),
+                arrow_schema(&node.schema),
+                node.event_time.clone(),
+            )),
+            (TaskKind::Explode, Operator::Explode { columns, empty_as_null, keep_nulls }) => Box::new(
+                Explode::new(columns.clone(), *empty_as_null, *keep_nulls, arrow_schema(&node.schema)),
+            ),
+            (TaskKind::Metric, Operator::Metric { metric, by, aggregate }) => {
+                let kept = kept_by_metric(self.input_schema(task.node), by, aggregate)?;
+                let plan = AggregatePlan::new(&kept, self.input_schema(task.node), None, true)?;
+                Box::new(Metric::new(metric.clone(), worker, &plan, Arc::clone(board)))
+            }
             (TaskKind::Partial, _) => self.blueprint.aggregate_plan(task.node)?.partial(),
             (TaskKind::Final, _) => self.blueprint.aggregate_plan(task.node)?.last(worker),
+            (TaskKind::SessionPartial, _) => {
+                Box::new(PartialSession::new(self.blueprint.session_shape(task.node)?))
+            }
+            (TaskKind::SessionFinal, _) => {
+                let shape = self.blueprint.session_shape(task.node)?;
+                let forwards = shape.ends && node.event_time.is_some();
+                Box::new(FinalSession::new(shape, forwards))
+            }
             (TaskKind::Head, Operator::Head { offset, rows }) if self.blueprint.waited(task.node) => {
                 Box::new(Earliest::new(*offset, *rows))
             }
@@ -558,6 +593,28 @@ impl Assembly<'_> {
             groups.into_iter().map(|group| Some(owner(group, self.layout.workers) == worker)).collect();
         Ok(StateTable { rows: filter_record_batch(&table.rows, &mine)?, ..table })
     }
+}
+
+/// The aggregate of a metric, as a node of its own.
+fn kept_by_metric(input: &Schema, by: &[String], aggregate: &Aggregate) -> Result<Node> {
+    let mut schema: Schema = input.iter().filter(|field| by.contains(&field.name)).cloned().collect();
+    schema.sort_by_key(|field| by.iter().position(|name| *name == field.name));
+    schema.push(Field { name: aggregate.name.clone(), dtype: aggregate.dtype.clone() });
+    Ok(Node {
+        inputs: Vec::new(),
+        operator: Operator::Aggregate {
+            keys: by.to_vec(),
+            aggregates: vec![aggregate.clone()],
+            window: None,
+            time_key: None,
+            emit: Emit::default(),
+            maintain_order: false,
+        },
+        schema,
+        event_time: None,
+        event_time_ends: None,
+        name: None,
+    })
 }
 
 /// Does nothing once the attempt is gone.

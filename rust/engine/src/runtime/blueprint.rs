@@ -7,9 +7,11 @@ use super::identity::identities;
 use super::worker::Route;
 use crate::error::{EngineError, Result};
 use crate::operators::aggregate_plan::AggregatePlan;
+use crate::operators::session_state::SessionShape;
 use crate::operators::watermark::{AHEAD, LATE};
 use crate::types::{arrow_schema, column_index};
 use dataflare_plan::{NodeId, Operator, Plan};
+use std::sync::Arc;
 
 /// What a task does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,8 +22,13 @@ pub enum TaskKind {
     Project,
     Union,
     Native,
+    MapFrame,
+    Explode,
+    Metric,
     Partial,
     Final,
+    SessionPartial,
+    SessionFinal,
     Resequence,
     Head,
     Sort,
@@ -96,6 +103,9 @@ impl Blueprint {
             Operator::Filter { .. } => self.push(TaskKind::Filter, id, vec![forward(first()?)]),
             Operator::Project { .. } => self.push(TaskKind::Project, id, vec![forward(first()?)]),
             Operator::Native { .. } => self.push(TaskKind::Native, id, vec![forward(first()?)]),
+            Operator::MapFrame { .. } => self.push(TaskKind::MapFrame, id, vec![forward(first()?)]),
+            Operator::Explode { .. } => self.push(TaskKind::Explode, id, vec![forward(first()?)]),
+            Operator::Metric { .. } => self.push(TaskKind::Metric, id, vec![forward(first()?)]),
             Operator::Union => self.push(TaskKind::Union, id, from.iter().copied().map(forward).collect()),
             Operator::Late => return Ok(Leaving { port: LATE, ..first()? }),
             Operator::Errors => {
@@ -134,6 +144,12 @@ impl Blueprint {
                     }
                 };
                 self.push(TaskKind::TopRows, id, vec![(below.task, below.port, route)])
+            }
+            Operator::Session { keys, .. } => {
+                let partial = self.push(TaskKind::SessionPartial, id, vec![forward(first()?)]);
+                let route =
+                    if keys.is_empty() { Route::Single } else { Route::Hash((0..keys.len()).collect()) };
+                self.push(TaskKind::SessionFinal, id, vec![(partial, 0, route)])
             }
             Operator::Join { left_on, right_on, broadcast, .. } => {
                 let routes = match broadcast {
@@ -189,6 +205,7 @@ impl Blueprint {
             TaskKind::Partial => Some(format!("{own}.partial")),
             TaskKind::Resequence | TaskKind::TimeOrder => Some(format!("{own}.order")),
             TaskKind::Final
+            | TaskKind::SessionFinal
             | TaskKind::Head
             | TaskKind::Sort
             | TaskKind::Join
@@ -230,12 +247,21 @@ impl Blueprint {
         aggregate_plan(&self.plan, id)
     }
 
+    /// What the two halves of a session node share.
+    ///
+    /// # Errors
+    /// A form that the engine lacks.
+    pub fn session_shape(&self, id: NodeId) -> Result<Arc<SessionShape>> {
+        session_shape(&self.plan, id).map(Arc::new)
+    }
+
     /// True if rows of `id` still have their place in the input (input, split, sequence).
     fn keeps_place(&self, id: NodeId) -> bool {
         let node = &self.plan.nodes[id];
         match node.operator {
             Operator::Source { .. } => true,
             Operator::Aggregate { .. }
+            | Operator::Session { .. }
             | Operator::Sort { .. }
             | Operator::Join { .. }
             | Operator::JoinAsof { .. }
@@ -243,6 +269,13 @@ impl Blueprint {
             | Operator::Head { .. }
             | Operator::Errors
             | Operator::Late => false,
+            // Its rows have another time, or none, than those that went in.
+            Operator::MapFrame { .. }
+                if runs(&self.plan, node.inputs[0])
+                    || has_event_time(&self.plan, id) != self.has_event_time(node.inputs[0]) =>
+            {
+                false
+            }
             _ => node.inputs.iter().all(|input| self.keeps_place(*input)),
         }
     }
@@ -283,10 +316,12 @@ fn has_event_time(plan: &Plan, id: NodeId) -> bool {
         Operator::Watermark { .. } => true,
         Operator::Source { .. }
         | Operator::Aggregate { .. }
+        | Operator::Session { .. }
         | Operator::Join { .. }
         | Operator::JoinAsof { .. }
         | Operator::TopRows { .. }
         | Operator::Sort { .. } => false,
+        Operator::MapFrame { .. } if node.event_time.is_none() => false,
         _ => node.inputs.iter().any(|input| has_event_time(plan, *input)),
     }
 }
@@ -296,8 +331,11 @@ fn runs(plan: &Plan, id: NodeId) -> bool {
     let node = &plan.nodes[id];
     match node.operator {
         Operator::Running { .. } | Operator::Over { .. } => true,
+        // What a function of Python gives has no place of its own.
+        Operator::MapFrame { .. } => false,
         Operator::Source { .. }
         | Operator::Aggregate { .. }
+        | Operator::Session { .. }
         | Operator::Join { .. }
         | Operator::JoinAsof { .. }
         | Operator::TopRows { .. }
@@ -311,6 +349,13 @@ fn aggregate_plan(plan: &Plan, id: NodeId) -> Result<AggregatePlan> {
     let input = node.inputs.first().map(|input| &plan.nodes[*input]);
     let input = input.ok_or_else(|| EngineError::internal("the plan", "an aggregate without an input"))?;
     AggregatePlan::new(node, &input.schema, input.event_time.as_deref(), plan.is_bounded(id))
+}
+
+fn session_shape(plan: &Plan, id: NodeId) -> Result<SessionShape> {
+    let node = &plan.nodes[id];
+    let input = node.inputs.first().map(|input| &plan.nodes[*input]);
+    let input = input.ok_or_else(|| EngineError::internal("the plan", "sessions without an input"))?;
+    SessionShape::new(node, &input.schema, input.event_time.as_deref())
 }
 
 /// Connectors that write one thing, in one order.
@@ -335,6 +380,7 @@ fn ordered_nodes(plan: &Plan) -> Result<Vec<bool>> {
             Operator::Over { aggregates, .. } => {
                 ordered[id] || aggregates.iter().any(|one| one.function.needs_order())
             }
+            Operator::Session { .. } => session_shape(plan, id)?.needs_order,
             // A dead letter says where its row stood.
             Operator::Sort { .. }
             | Operator::TopRows { .. }

@@ -11,8 +11,15 @@ pub fn identities(plan: &Plan) -> Vec<String> {
     let mut names: Vec<String> = Vec::with_capacity(plan.nodes.len());
     let mut seen: HashMap<String, usize> = HashMap::new();
     for node in &plan.nodes {
-        if let (Operator::Filter { .. } | Operator::Project { .. } | Operator::Native { .. }, [input]) =
-            (&node.operator, node.inputs.as_slice())
+        if let (
+            Operator::Filter { .. }
+            | Operator::Project { .. }
+            | Operator::Native { .. }
+            | Operator::MapFrame { .. }
+            | Operator::Explode { .. }
+            | Operator::Metric { .. },
+            [input],
+        ) = (&node.operator, node.inputs.as_slice())
         {
             // Row-wise operators have no state: what stands above one sees its source through it.
             names.push(names.get(*input).cloned().unwrap_or_default());
@@ -43,6 +50,7 @@ fn derived(node: &Node, names: &[String]) -> String {
         Operator::JoinAsof { left_on, right_on, left_by, right_by, strategy, .. } => {
             format!("{strategy:?} {left_on} {right_on} {left_by:?} {right_by:?}")
         }
+        Operator::Session { keys, column, gap, .. } => format!("{keys:?} {column} {gap}"),
         Operator::Join { how, left_on, right_on, .. } => format!("{how:?} {left_on:?} {right_on:?}"),
         Operator::Running { keys, .. } | Operator::Over { keys, .. } => format!("{keys:?}"),
         Operator::Head { offset, rows } => format!("{offset} {rows}"),

@@ -14,6 +14,7 @@ use crate::error::{EngineError, Result};
 use crate::operators::error_policy::OnError;
 use crate::runtime::dealer::Dealer;
 use crate::time::{Clock, Instant, SystemClock, Timestamp};
+use arrow::array::RecordBatch;
 use dataflare_plan::Plan;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -173,6 +174,14 @@ impl Job {
             .collect();
         let running = Running { shared, control, dealers, outcome, tasks, clock, started };
         Ok(Self { running: Some(running), attempt, restored_epoch })
+    }
+
+    /// The values of users' metrics so far.
+    ///
+    /// # Errors
+    /// None but bugs.
+    pub fn metric_values(&self) -> Result<Vec<(String, RecordBatch)>> {
+        self.running.as_ref().map_or_else(|| Ok(Vec::new()), |running| running.shared.board.values())
     }
 
     /// Waits for the end; `None`: still running after `timeout`.

@@ -3,6 +3,7 @@
 //! Written and read by workers, drivers and the coordinator; atomics only, so no worker ever waits here.
 
 use crate::event::Epoch;
+use crate::operators::metric::MetricBoard;
 use crate::sink::Preparation;
 use crate::state::Frozen;
 use crate::time::{Clock, Timestamp};
@@ -83,6 +84,8 @@ pub struct Shared {
     pub counters: Vec<Vec<Counters>>,
     /// Bytes of state that all workers may hold together.
     pub memory_limit: Option<u64>,
+    /// Values of users' metrics.
+    pub board: Arc<MetricBoard>,
     /// True once the last epoch is committed: workers go.
     pub leave: AtomicBool,
     threads: Vec<OnceLock<Thread>>,
@@ -108,6 +111,7 @@ impl Shared {
             any_done: AtomicBool::new(false),
             counters: (0..tasks).map(|_| (0..workers).map(|_| Counters::default()).collect()).collect(),
             memory_limit,
+            board: Arc::default(),
             leave: AtomicBool::new(false),
             coordinator: OnceLock::new(),
             threads: (0..workers).map(|_| OnceLock::new()).collect(),

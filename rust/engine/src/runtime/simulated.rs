@@ -15,6 +15,7 @@ use crate::error::{EngineError, Result};
 use crate::event::{Batch, Epoch};
 use crate::expr::Residual;
 use crate::operators::error_policy::OnError;
+use crate::operators::map_frame::FrameFunction;
 use crate::operators::native::NativeFunction;
 use crate::sink::{Preparation, Prepared, Sink, SinkWriter};
 use crate::source::Source;
@@ -279,6 +280,10 @@ impl Connectors for SimulatedConnectors<'_> {
 
     fn native(&self, function: usize) -> Result<NativeFunction> {
         self.inner.native(function)
+    }
+
+    fn frame_function(&self, function: usize) -> Result<Box<dyn FrameFunction>> {
+        self.inner.frame_function(function)
     }
 }
 

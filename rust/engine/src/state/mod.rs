@@ -4,6 +4,7 @@
 //! the key columns that never changes between releases ([`key_group`]).
 
 pub mod canonical;
+pub mod cell_store;
 pub mod direct;
 pub mod groups;
 pub mod key_group;
