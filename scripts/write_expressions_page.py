@@ -16,7 +16,9 @@ from dataflare_fast.planner.classes import (
     CONDITIONS,
     COUNTED,
     HIDDEN,
+    LISTS_OF_THE_ENGINE,
     ORDERED,
+    OVER_A_GROUP,
     RUNNING_OF_THE_ENGINE,
     FunctionClass,
 )
@@ -33,7 +35,10 @@ refused. A refusal names the part, the reason and what to write instead, and one
 * Names in **bold** are computed by the engine's own kernels, without Python. An expression that holds any
   other row-wise function is evaluated by Polars, once per batch, as a whole; `dff.explain` marks it
   `[polars]`. Binary operators, casts and `when` have kernels for numbers, booleans, times and text.
-  Aggregates and running functions in bold are computed; the others arrive in a later release.
+  Running functions in bold are computed. Aggregates in bold have accumulators
+  of the engine, which merge over workers and windows.
+* Names in *italics* Polars computes over the list of a group's values, once a group, when its result leaves:
+  right for every window, but the values are kept until then. `dff.explain` shows `implode` and `list.agg`.
 * † Polars does not show the function to an engine: refused; `.stream.apply(fn)` lets Polars run it.
 * ⇅ The answer depends on the order of rows: event time, then input, split and position.
 
@@ -47,11 +52,20 @@ A row gives any number of rows. Write them as the frame's own `filter`, `drop_nu
 aggregate (`a.filter(p).sum()`, `a.drop_nulls().first()`) `filter`, `drop_nulls` and `drop_nans` work.""",
     FunctionClass.AGGREGATE: """\
 One answer of all rows of a group: in `agg(...)`, or in a `select` of aggregates only. Refused beside rows
-(`a - a.mean()`), because a stream has no last row.""",
+(`a - a.mean()`), because a stream has no last row. All of them work filtered (`a.filter(p).var()`) and inside
+arithmetic (`a.max() - a.min()`); an expression that holds another one (`(a - a.mean()).abs().max()`), or rows
+beside an aggregate (`agg(a + a.max())`, a list), is computed over the list of the group.
+`median`, `quantile`, `n_unique`, `unique`, `value_counts`, `mode` and `implode` keep the values of a group or
+count each; all others in bold keep a few words, whatever the group's size. `approx_n_unique` is `n_unique`:
+exact. Variances and their kin are sums of powers in double-double arithmetic: the order of rows moves no
+digit of theirs.""",
     FunctionClass.RUNNING: """\
 The answer of a row needs earlier rows, of the frame or of its key with `over(key, order_by=time)`: see
-`docs/running.md`. Those not in bold are refused so far.""",
-    FunctionClass.WHOLE_COLUMN: "The answer of a row needs later rows: refused; aggregate per window first.",
+`docs/running.md`. Those not in bold are refused so far. Inside `agg(...)` those in bold or italics are
+computed over the list of the group.""",
+    FunctionClass.WHOLE_COLUMN: """\
+The answer of a row needs later rows: refused on a stream. In `agg(...)` of a group those in bold or italics
+give a list, or what an aggregate above makes of it (`a.sort().head(3)`, `a.unique().sum()`).""",
     FunctionClass.NONDETERMINISTIC: """\
 Polars itself answers differently by run, thread, engine or process: refused.""",
     FunctionClass.USER_FUNCTION: """\
@@ -61,8 +75,8 @@ Python code that the planner cannot see: refused; `.stream.apply` and
     FunctionClass.PLAN_TIME: "Gone, or a constant, before the first row moves.",
 }
 
-_COMPUTED: Final = (
-    frozenset(compiled_functions()) | AGGREGATES_OF_THE_ENGINE | COUNTED | RUNNING_OF_THE_ENGINE
+_COMPUTED: Final = frozenset(compiled_functions()).union(
+    AGGREGATES_OF_THE_ENGINE, LISTS_OF_THE_ENGINE, COUNTED, RUNNING_OF_THE_ENGINE
 )
 _SPACES: Final = ("str", "dt", "list", "arr", "struct", "bin", "cat", "map", "ext", "name")
 
@@ -90,7 +104,11 @@ def _listed(names: Iterable[str]) -> str:
 
 def _marked(name: str) -> str:
     short = name.rsplit(".", 1)[-1].replace("_", "\\_")
-    text = f"**{short}**" if name in _COMPUTED else short
+    text = short
+    if name in _COMPUTED:
+        text = f"**{short}**"
+    elif name in OVER_A_GROUP:
+        text = f"*{short}*"
     return text + ("†" if name in HIDDEN else "") + ("⇅" if name in ORDERED else "")
 
 

@@ -153,6 +153,41 @@ SESSIONS: dict[str, Query] = {
     ),
 }
 GROUPS: dict[str, Query] = {
+    "moments": lambda lf: (
+        watermarked(lf)
+        .stream.group_by_hopping("ts", every="10m", period="30m", group_by="k")
+        .agg(pl.col("v").var().round(9), std=pl.col("v").filter(pl.col("n") > 0).std(ddof=0).round(9))
+    ),
+    "quantiles": lambda lf: (
+        watermarked(lf)
+        .group_by_dynamic("ts", every="30m", group_by="k")
+        .agg(pl.col("v").median(), p90=pl.col("f").quantile(0.9), low=pl.col("n").quantile(0.2, "linear"))
+    ),
+    "lists in logical order": lambda lf: (
+        watermarked(lf).group_by_dynamic("ts", every="20m").agg("v", pl.col("k").filter(pl.col("v") > 0))
+    ),
+    "best by another": lambda lf: lf.group_by("k").agg(
+        pl.col("v").max_by("n"), least=pl.col("n").min_by("v"), place=pl.col("n").arg_max()
+    ),
+    "over the list of a group": lambda lf: (
+        watermarked(lf)
+        .stream.group_by_hopping("ts", every="10m", period="20m")
+        .agg(
+            pl.col("k").str.join("-"),
+            above=(pl.col("v") > pl.col("v").mean()).sum(),
+            largest=pl.col("n").top_k(2).sum(),
+            latest=pl.col("v").tail(2),
+        )
+    ),
+    "bits and products": lambda lf: lf.group_by("k").agg(
+        pl.col("v").bitwise_and(), xor=pl.col("n").bitwise_xor(), product=pl.col("v").product()
+    ),
+    "nulls and NaN": lambda lf: lf.group_by("k").agg(
+        pl.col("v").null_count(), most=pl.col("f").nan_max(), all=(pl.col("v") > 0).all(ignore_nulls=False)
+    ),
+    "sorted distinct values": lambda lf: lf.group_by("k").agg(
+        pl.col("v").unique().sort(), pl.col("f").mode().len().alias("modes")
+    ),
     "NaN and zero keys": lambda lf: lf.group_by("f").agg(pl.len()),
     "two keys": lambda lf: lf.group_by("k", "v").agg(pl.len(), pl.col("f").min()),
     "first in event-time order": lambda lf: (

@@ -9,13 +9,14 @@ through `expressions.py`.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 import polars as pl
 
-from dataflare_fast.planner.classes import AGGREGATES_OF_THE_ENGINE, FunctionClass, classify
+from dataflare_fast.planner.accumulators import has_accumulator, in_the_plan, written_otherwise
+from dataflare_fast.planner.classes import FunctionClass, classify
+from dataflare_fast.planner.group_values import FILTERS, GroupValues, is_row_wise
 from dataflare_fast.planner.row_wise import ExpressionContext, meaningless, shortened, translate
 from dataflare_fast.planner.schema import Json, dtype_to_json, why_unsupported
 from dataflare_fast.planner.visitor.expressions import (
@@ -24,7 +25,6 @@ from dataflare_fast.planner.visitor.expressions import (
     ColumnNode,
     ExprNode,
     FunctionNode,
-    HiddenNode,
     LiteralNode,
 )
 from dataflare_fast.planner.wording import describe
@@ -102,38 +102,59 @@ class _Splitter:
             # Counters have 64 bits inside: the cast names the type, and the count never wraps.
             return self.aggregate(node.input, node.dtype, describe(node))
         if isinstance(node, FunctionNode) and _is_aggregate(node):
-            counted = self.counted(node)
+            if (written := written_otherwise(node, self.peel)) is not None:
+                return self.above(written)
+            if not node.args or self.has_accumulator(node):
+                return self.aggregate(node, node.dtype, describe(node))
+            whole = _listed(node)
             return (
-                self.aggregate(node, node.dtype, describe(node)) if counted is None else self.above(counted)
+                self.aggregate(whole, node.dtype, describe(whole))
+                if self.has_accumulator(whole)
+                else self.over_the_group(node)
             )
         return node.with_children(*(self.above(child) for child in node.children()))
 
-    def counted(self, node: FunctionNode) -> ExprNode | None:
-        """What only asks whether, or how often, a condition holds, as a count of the rows where it does."""
-        ignores_nulls = node.options.get("ignore_nulls", False)
-        match node.name:
-            case "null_count":
-                return self.rows_where(node.args[0], _is_null)
-            case "has_nulls":
-                return _compared("gt", self.rows_where(node.args[0], _is_null))
-            case "any" if ignores_nulls:
-                return _compared("gt", self.rows_where(node.args[0], _is_true))
-            case "all" if ignores_nulls:
-                return _compared("eq", self.rows_where(node.args[0], _is_false))
-            case "is_empty":
-                return _compared(
-                    "eq", FunctionNode(pl.UInt32(), "count" if ignores_nulls else "len", node.args)
-                )
-            case _:
-                return None
+    def has_accumulator(self, node: FunctionNode) -> bool:
+        """True if the engine computes it, and what it aggregates is row-wise but for filters."""
+        values = node.args[0]
+        while isinstance(values, FunctionNode) and values.name in FILTERS:
+            if not all(is_row_wise(one) for one in values.args[1:]):
+                return False
+            values = values.args[0]
+        return is_row_wise(values) and has_accumulator(node, values.dtype)
 
-    def rows_where(self, node: ExprNode, condition: Callable[[ExprNode], ExprNode]) -> ExprNode:
-        """`len` of the rows where a condition on the values holds, under the filters that already stand
-        there.
+    def over_the_group(self, node: FunctionNode) -> ExprNode:
+        """A function of all values of a group that the engine has no accumulator for: Polars computes it over
+        the list of these values, once a group.
         """
-        values, conditions = self.peel(node)
-        kept = FunctionNode(values.dtype, "filter", (values, _all_of([*conditions, condition(values)])))
-        return FunctionNode(pl.UInt32(), "len", (kept,))
+        group = GroupValues(is_ordered=_keeps_order(node))
+        conditions: list[ExprNode] = []
+        inner = _inner(node)
+        if (filtered := _only_filter(inner)) is not None:
+            # Rows that a filter leaves out need not be kept.
+            values, conditions = self.peel(filtered)
+            inner = _replaced(inner, filtered, values)
+        tree = group.tree(inner)
+        if group.refused is not None:
+            self.refuse(*group.refused)
+            return node
+        if not group.inputs:
+            self.refuse(node, _CONSTANT, _OTHER_CONSTANT)
+            return node
+        values = group.columns()
+        dtype = pl.List(values.dtype)
+        text = f"{describe(values)}.implode(maintain_order={group.is_ordered})"
+        made: Json = {
+            "function": "implode",
+            "column": self.input(values),
+            "filter": self.input(_all_of(conditions)) if conditions else None,
+            "text": ".filter".join([text, *(f"({describe(one)})" for one in conditions)]),
+            "dtype": dtype_to_json(dtype),
+        }
+        if not group.is_ordered:
+            made["options"] = {"ordered": False}
+        options = {"expr": tree, "text": describe(node)}
+        return FunctionNode(node.dtype, "list.agg", (self.note(made, dtype),), options)
 
     def aggregate(self, node: ExprNode, dtype: pl.DataType, text: str) -> ExprNode:
         """Notes an aggregate; gives the column that holds it."""
@@ -144,13 +165,22 @@ class _Splitter:
             self.refuse(node, reason, "cast its input to a type of at most 64 bits")
         if len(self.context.refusals) > before:
             return node
-        made = {
-            "function": node.name,
+        name, others, options = in_the_plan(node)
+        made: Json = {
+            "function": name,
             "column": column,
             "filter": condition,
             "text": text,
             "dtype": dtype_to_json(dtype),
         }
+        if others:
+            made["other"] = self.input(others[0])
+        if options:
+            made["options"] = options
+        return self.note(made, dtype)
+
+    def note(self, made: Json, dtype: pl.DataType) -> ColumnNode:
+        """Notes an aggregate unless it is there already; gives the column that holds it."""
         name = self.generate("agg", made)
         if name is not None:
             self.aggregates.append({"name": name, **made})
@@ -158,33 +188,13 @@ class _Splitter:
 
     def below(self, node: FunctionNode) -> tuple[str | None, str | None]:
         """The input column and the condition of an aggregate, made where they are no plain columns."""
-        if node.name == "implode":
-            self.refuse_list(node.args[0])
-            return None, None
-        if node.name not in AGGREGATES_OF_THE_ENGINE:
-            self.refuse(node, f"the aggregate `{node.name}` arrives in a later release", _OTHER_AGGREGATE)
-            return None, None
         if not node.args:
             return None, None
         values, conditions = self.peel(node.args[0])
         if node.options.get("ignore_nulls"):
             conditions.append(_function("is_not_null", values))
-        if any(map(_is_opaque, values.walk())):
-            translate(values, self.context)  # says why it cannot run
-            return None, None
-        if any(isinstance(part, FunctionNode) and _is_aggregate(part) for part in values.walk()):
-            self.refuse(
-                node,
-                "an aggregate inside an aggregate needs all rows twice",
-                "two `group_by` in a row, or arithmetic outside (`a.max() - a.min()`)",
-            )
-            return None, None
         if not any(isinstance(part, ColumnNode) for part in values.walk()):
-            self.refuse(
-                node,
-                "Polars takes a constant once for a group, not once for a row",
-                "the constant itself, or `pl.len()` to count rows",
-            )
+            self.refuse(node, _CONSTANT, _OTHER_CONSTANT)
             return None, None
         condition = self.input(_all_of(conditions)) if conditions else None
         if node.name == "len":
@@ -199,7 +209,7 @@ class _Splitter:
         """
         conditions: list[ExprNode] = []
         drops: list[str] = []
-        while isinstance(node, FunctionNode) and node.name in ("filter", "drop_nulls", "drop_nans"):
+        while isinstance(node, FunctionNode) and node.name in FILTERS:
             if conditions:
                 self.refuse(
                     node,
@@ -234,8 +244,8 @@ class _Splitter:
     def refuse_list(self, node: ExprNode) -> None:
         self.refuse(
             node,
-            "without an aggregate it gives a list of all its values, which arrives in a later release",
-            f"an aggregate, such as `{describe(node)}.first()`, or a key of the `group_by`",
+            "beside an aggregate of all rows it would repeat it for each row, and a stream has no last one",
+            f"an aggregate, such as `{describe(node)}.first()`, or a `group_by` whose key it is",
         )
 
     def refuse(self, node: ExprNode, reason: str, rewrite: str) -> None:
@@ -244,24 +254,13 @@ class _Splitter:
         self.context.refusals.add(part, reason, rewrite)
 
 
-_OTHER_AGGREGATE: Final = "one of " + ", ".join(f"`{name}`" for name in sorted(AGGREGATES_OF_THE_ENGINE))
-
-
-def _compared(op: str, count: ExprNode) -> ExprNode:
-    return BinaryNode(pl.Boolean(), op, count, LiteralNode(count.dtype, 0))
+_CONSTANT: Final = "Polars takes a constant once for a group, not once for a row"
+_OTHER_CONSTANT: Final = "the constant itself, or `pl.len()` to count rows"
 
 
 def _is_aggregate(node: FunctionNode) -> bool:
     verdict = classify(node)
     return verdict is not None and verdict.function_class is FunctionClass.AGGREGATE
-
-
-def _is_opaque(node: ExprNode) -> bool:
-    """True if what is below cannot be judged by itself."""
-    if isinstance(node, FunctionNode):
-        verdict = classify(node)
-        return verdict is None or verdict.function_class is FunctionClass.BY_INNER
-    return isinstance(node, HiddenNode)
 
 
 def _is_counter(node: ExprNode) -> bool:
@@ -272,16 +271,48 @@ def _function(name: str, *args: ExprNode) -> FunctionNode:
     return FunctionNode(pl.Boolean(), name, args)
 
 
-def _is_null(values: ExprNode) -> ExprNode:
-    return _function("is_null", values)
+def _listed(node: FunctionNode) -> FunctionNode:
+    """The function that gives a list by itself, such as `unique`, instead of `implode` above it."""
+    (values, *_) = node.args
+    if node.name != "implode" or not isinstance(values, FunctionNode):
+        return node
+    return replace(values, dtype=node.dtype)
 
 
-def _is_true(values: ExprNode) -> ExprNode:
-    return values
+def _keeps_order(node: FunctionNode) -> bool:
+    """True for a list in logical order; one that is sorted by value has its own."""
+    by_value = isinstance(node.args[0], FunctionNode) and node.args[0].name in ("top_k", "sort")
+    return node.name == "implode" and bool(node.options["maintain_order"]) and not by_value
 
 
-def _is_false(values: ExprNode) -> ExprNode:
-    return _function("not_", values)
+def _inner(node: FunctionNode) -> ExprNode:
+    """`list.agg` makes a list of many values by itself."""
+    return node.args[0] if node.name == "implode" else node
+
+
+def _only_filter(node: ExprNode) -> ExprNode | None:
+    """The filter that all columns of an expression stand below: `col.filter(p)` in `col.filter(p).mode()`."""
+    while isinstance(node, FunctionNode) and node.name not in FILTERS and node.args:
+        first, *others = node.args
+        if any(isinstance(part, ColumnNode) for other in others for part in other.walk()):
+            return None
+        node = first
+    if not (isinstance(node, FunctionNode) and node.name in FILTERS):
+        return None
+    values: ExprNode = node
+    nested = 0
+    while isinstance(values, FunctionNode) and values.name in FILTERS:
+        nested += values.name == "filter"
+        if not all(is_row_wise(one) for one in values.args[1:]):
+            return None
+        values = values.args[0]
+    return node if is_row_wise(values) and nested <= 1 else None
+
+
+def _replaced(node: ExprNode, old: ExprNode, new: ExprNode) -> ExprNode:
+    if node is old:
+        return new
+    return node.with_children(*(_replaced(child, old, new) for child in node.children()))
 
 
 def _keeps(drop: str, values: ExprNode) -> ExprNode:

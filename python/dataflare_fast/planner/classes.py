@@ -21,7 +21,10 @@ __all__ = [
     "CONDITIONS",
     "COUNTED",
     "HIDDEN",
+    "LISTS_OF_THE_ENGINE",
     "ORDERED",
+    "ORDERED_OVER_A_GROUP",
+    "OVER_A_GROUP",
     "RUNNING_OF_THE_ENGINE",
     "FunctionClass",
     "Verdict",
@@ -170,11 +173,43 @@ HIDDEN: Final[frozenset[str]] = (
 )
 """Functions that Polars' visitor does not show: refused whatever their class."""
 
-AGGREGATES_OF_THE_ENGINE: Final[frozenset[str]] = names_of("len count sum mean min max first last n_unique")
+AGGREGATES_OF_THE_ENGINE: Final[frozenset[str]] = names_of(
+    """len count sum mean min max first last n_unique var std skew kurtosis cov corr median quantile product
+    bitwise_and bitwise_or bitwise_xor min_by max_by implode"""
+)
 """Aggregates that have an accumulator."""
 
-COUNTED: Final[frozenset[str]] = names_of("all any has_nulls is_empty null_count")
-"""Aggregates that the planner writes as a count of rows (`any`, `all`: with `ignore_nulls=True`)."""
+LISTS_OF_THE_ENGINE: Final[frozenset[str]] = names_of("unique value_counts mode")
+"""What has an accumulator and gives a list for each group."""
+
+COUNTED: Final[frozenset[str]] = names_of(
+    "all any has_nulls is_empty null_count nan_min nan_max approx_n_unique dot"
+)
+"""Aggregates that the planner writes with other ones: as a count of rows, a sum, an extreme."""
+
+OVER_A_GROUP: Final[frozenset[str]] = names_of(
+    """len count sum mean min max first last n_unique var std skew kurtosis cov corr median quantile product
+    bitwise_and bitwise_or bitwise_xor min_by max_by all any has_nulls is_empty null_count nan_min nan_max
+    approx_n_unique entropy arg_max arg_min index_of is_sorted item search_sorted str.join
+
+    filter drop_nulls drop_nans unique unique_counts value_counts mode top_k bottom_k top_k_by bottom_k_by
+    slice head tail limit sort sort_by reverse gather gather_every rank arg_unique is_unique is_duplicated
+    is_first_distinct is_last_distinct peak_min peak_max cum_count cum_max cum_min cum_prod cum_sum diff shift
+    pct_change rle_id"""
+)
+"""Functions that Polars computes over the list of a group's values, where the engine has no accumulator."""
+
+ORDERED_OVER_A_GROUP: Final[frozenset[str]] = names_of(
+    """first last min_by max_by arg_max arg_min index_of is_sorted item search_sorted str.join top_k_by
+    bottom_k_by slice head tail limit sort_by reverse gather gather_every arg_unique is_first_distinct
+    is_last_distinct peak_min peak_max cum_count cum_max cum_min cum_prod cum_sum diff shift pct_change
+    rle_id"""
+)
+"""Those of them whose answer depends on the order of the values."""
+
+_ONE_ROW: Final = (
+    "with `ddof=0`, a group of one row that is null, NaN or infinite gives null or NaN (Polars: 0 in windows)"
+)
 
 RUNNING_OF_THE_ENGINE: Final[frozenset[str]] = names_of(
     """cum_count cum_max cum_min cum_prod cum_sum diff ewm_mean ewm_mean_by forward_fill int_range
@@ -185,8 +220,7 @@ RUNNING_OF_THE_ENGINE: Final[frozenset[str]] = names_of(
 """Functions of earlier rows that the engine computes."""
 
 CONDITIONS: Final[dict[str, str]] = {
-    "all": "computed with `ignore_nulls=True`, the default",
-    "any": "computed with `ignore_nulls=True`, the default",
+    "approx_n_unique": "exact here: its error is 0",
     "arr.count_matches": "of a constant",
     "arr.join": "of a column",
     "bin_intervals": "with break points, not a number of bins",
@@ -224,7 +258,9 @@ CONDITIONS: Final[dict[str, str]] = {
     "str.to_date": "with `format=`; without, the first value decides for all",
     "str.to_datetime": "with `format=`; without, the first value decides for all",
     "str.to_time": "with `format=`; without, the first value decides for all",
+    "std": _ONE_ROW,
     "to_physical": "not of a Categorical",
+    "var": _ONE_ROW,
 }
 """What `classify` asks beyond the name, in words for the documentation."""
 

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 import polars as pl
 
 from dataflare_fast.planner.building import Building, EmitRequest
-from dataflare_fast.planner.classes import FunctionClass, classify
+from dataflare_fast.planner.classes import ORDERED, ORDERED_OVER_A_GROUP, FunctionClass, classify
 from dataflare_fast.planner.event_time import coarseness, follow, sources_of
 from dataflare_fast.planner.expressions import split_aggregate, translate
 from dataflare_fast.planner.frames import Frame
@@ -37,7 +37,8 @@ __all__ = [
 Span: TypeAlias = DynamicIR | Session
 """What cuts the time of a group: the grid of `group_by_dynamic`, or gaps."""
 
-SEQUENCE: Final = frozenset(("first", "last"))
+SEQUENCE: Final = ORDERED | ORDERED_OVER_A_GROUP
+"""Functions whose answer over a group depends on the order of rows."""
 
 
 def holds_aggregate(expr: ExprNode) -> bool:
@@ -165,7 +166,8 @@ class _Grouping:
         if self._frame.order == "logical":
             return
         for one in aggregates:
-            if one["function"] in SEQUENCE:
+            ordered = one.get("options", {}).get("ordered", True)
+            if one["function"] in SEQUENCE and ordered:
                 self._building.refusals.add(
                     one["text"],
                     f"{one['function']} depends on the order of rows, and its input has none",
@@ -362,8 +364,8 @@ def _free_of(taken: Mapping[str, Json], inputs: Sequence[Json]) -> dict[str, str
 
 def _rename_inputs(aggregates: Sequence[Json], names: Mapping[str, str]) -> None:
     for one in aggregates:
-        for slot in ("column", "filter"):
-            if one[slot] is not None:
+        for slot in ("column", "other", "filter"):
+            if one.get(slot) is not None:
                 one[slot] = names.get(one[slot], one[slot])
 
 

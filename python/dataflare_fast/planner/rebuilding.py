@@ -14,6 +14,7 @@ import polars as pl
 
 from dataflare_fast.planner.classes import names_of
 from dataflare_fast.planner.literals import literal_expression, literal_values
+from dataflare_fast.planner.rebuilding_groups import GROUP_BUILDERS
 from dataflare_fast.planner.schema import Json, dtype_from_json
 
 __all__ = ["RebuildError", "rebuild"]
@@ -82,7 +83,9 @@ def _rebuild_function(tree: Json) -> pl.Expr:
         dict(tree.get("options") or {}),
         dtype_from_json(tree["dtype"]),
     )
-    builder = _BUILDERS.get(call.name, _method)
+    builder = _BUILDERS.get(call.name)
+    if builder is None:
+        builder = GROUP_BUILDERS.get(call.name, _method)
     return builder(call)
 
 
@@ -303,6 +306,7 @@ _BUILDERS: Final[Mapping[str, _Builder]] = {
     "format": _format,
     "int_ranges": _int_ranges,
     "linear_spaces": _linear_spaces,
+    "list.agg": lambda call: call.args[0].list.agg(rebuild(call.options["expr"])),
     "max_horizontal": lambda call: pl.max_horizontal(call.args),
     "mean_horizontal": lambda call: pl.mean_horizontal(call.args, **call.options),
     "min_horizontal": lambda call: pl.min_horizontal(call.args),

@@ -32,7 +32,7 @@ from dataflare_fast.planner.visitor.expressions import (
 )
 from dataflare_fast.planner.wording import describe
 
-__all__ = ["ExpressionContext", "meaningless", "shortened", "translate", "why_not_row_wise"]
+__all__ = ["ExpressionContext", "meaningless", "shortened", "translate", "why_not_row_wise", "write_tree"]
 
 _DEEPEST: Final = 100
 """Levels of an expression; a JSON reader stops at 128."""
@@ -71,7 +71,7 @@ def translate(expr: ExprNode, context: ExpressionContext) -> Json:
     expr = _without_hints(expr)
     if not _may_run(expr, context):
         return meaningless(expr)
-    tree = _to_json(expr)
+    tree = write_tree(expr)
     columns = {node.name: node.dtype for node in expr.walk() if isinstance(node, ColumnNode)}
     if has_kernels(tree, columns):
         return tree
@@ -228,8 +228,8 @@ _REFUSALS: Final[dict[FunctionClass, tuple[str, str]]] = {
 }
 
 
-def _to_json(node: ExprNode) -> Json:
-    """The tree as it stands; every node in it has passed `_check`."""
+def write_tree(node: ExprNode) -> Json:
+    """The tree as it stands, in the plan's words; nothing in it is checked."""
     match node:
         case ColumnNode():
             return {"kind": "column", "name": node.name}
@@ -240,13 +240,13 @@ def _to_json(node: ExprNode) -> Json:
             return {
                 "kind": "binary",
                 "op": node.op,
-                "left": _to_json(node.left),
-                "right": _to_json(node.right),
+                "left": write_tree(node.left),
+                "right": write_tree(node.right),
             }
         case CastNode():
             return {
                 "kind": "cast",
-                "input": _to_json(node.input),
+                "input": write_tree(node.input),
                 "dtype": dtype_to_json(node.dtype),
                 "strict": node.strict,
                 "wrap": node.wrap,
@@ -254,15 +254,15 @@ def _to_json(node: ExprNode) -> Json:
         case WhenNode():
             return {
                 "kind": "when",
-                "predicate": _to_json(node.predicate),
-                "then": _to_json(node.then),
-                "otherwise": _to_json(node.otherwise),
+                "predicate": write_tree(node.predicate),
+                "then": write_tree(node.then),
+                "otherwise": write_tree(node.otherwise),
             }
         case FunctionNode():
             return {
                 "kind": "function",
                 "name": node.name,
-                "args": [_to_json(arg) for arg in node.args],
+                "args": [write_tree(arg) for arg in node.args],
                 "options": {name: _option_to_json(value) for name, value in node.options.items()},
                 "dtype": dtype_to_json(node.dtype),
             }

@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
-from polars.testing import assert_frame_equal
 
 from dataflare_fast import _core
 from dataflare_fast.errors import CallError
 from dataflare_fast.planner.plan import plan
 from dataflare_fast.planner.sinks import Output
+from dataflare_fast.testing.comparison import assert_same_rows, has_open_lists
 
 __all__ = ["check", "simulate"]
 
@@ -37,7 +37,8 @@ def check(
         seeds: how many schedules to draw, or which.
         parallelism: each attempt runs on 1 to so many workers.
         on_error: as for `Engine`.
-        relative_tolerance: for float columns, whose last bits follow the order of additions.
+        relative_tolerance: for float columns, whose last bits follow the order of additions. Lists of
+            distinct values and modes, whose order is open in Polars, are compared as multisets.
 
     Raises:
         AssertionError: a schedule with another answer; names its seed, which alone repeats it, and shows the
@@ -52,10 +53,12 @@ def check(
         >>> dff.testing.check(query, seeds=20)
     """
     expected = lf.collect(engine="in-memory")
+    output = Output(frame=lf, connector="collect", carried=_core.Collector())
+    open_lists = has_open_lists(plan([output], on_error=on_error).json)
     for seed in range(seeds) if isinstance(seeds, int) else seeds:
         try:
             found = simulate(lf, seed=seed, parallelism=parallelism, on_error=on_error)
-            assert_same_rows(found, expected, relative_tolerance)
+            assert_same_rows(found, expected, relative_tolerance, open_lists=open_lists)
         except AssertionError as error:
             raise AssertionError(f"seed {seed}: {error}") from None
         except Exception as error:
@@ -93,24 +96,3 @@ def simulate(lf: pl.LazyFrame, *, seed: int, parallelism: int = 4, on_error: str
     empty = pl.DataFrame(schema=planned.schemas[0])
     frames = [pl.DataFrame(batch).cast(planned.schemas[0]) for batch in published[0]]
     return pl.concat([empty, *frames])
-
-
-def assert_same_rows(found: pl.DataFrame, expected: pl.DataFrame, relative_tolerance: float) -> None:
-    """Compares two frames as multisets of rows."""
-    inexact = [name for name, dtype in expected.schema.items() if dtype.is_float()]
-    # Columns that are equal bit for bit decide the order first; the others only among equals.
-    keys = [name for name in expected.columns if name not in inexact] + inexact
-    if not keys:
-        assert found.height == expected.height
-        return
-    assert_frame_equal(
-        found.sort(keys, nulls_last=True) if _sortable(expected, keys) else found,
-        expected.sort(keys, nulls_last=True) if _sortable(expected, keys) else expected,
-        check_row_order=_sortable(expected, keys),
-        rel_tol=relative_tolerance,
-        abs_tol=1e-12,
-    )
-
-
-def _sortable(frame: pl.DataFrame, keys: list[str]) -> bool:
-    return not any(frame.schema[name].is_nested() for name in keys)

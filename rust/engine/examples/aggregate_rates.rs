@@ -1,4 +1,5 @@
-//! Rates of the aggregate operators alone, without runtime and exchange: the queries w1, w2 and w3 of the benchmark.
+//! Rates of the aggregate operators alone, without runtime and exchange: the queries w1, w2 and w3 of the benchmark,
+//! medians, distinct values and variances.
 //!
 //! `cargo run --release -p dataflare-engine --example aggregate_rates [threads]`: each thread has both halves and its own
 //! input of 64 batches, replayed with shifted event time.
@@ -9,7 +10,7 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch, TimestampMicrosecondArray}
 use dataflare_engine::operators::aggregate_plan::AggregatePlan;
 use dataflare_engine::{Batch, Event, Operator, Output, Timestamp};
 use dataflare_plan::{
-    Aggregate, AggregateFunction, Closed, DataType, Duration, Emit, Field, Label, Node,
+    Aggregate, AggregateFunction, AggregateOptions, Closed, DataType, Duration, Emit, Field, Label, Node,
     Operator as PlanOperator, Schema, StartBy, TimeUnit, Window,
 };
 use std::sync::Arc;
@@ -26,7 +27,7 @@ struct Case {
     period_s: i64,
 }
 
-const CASES: [Case; 3] = [
+const CASES: [Case; 6] = [
     Case {
         name: "w1",
         keys: &["auction"],
@@ -36,6 +37,27 @@ const CASES: [Case; 3] = [
     },
     Case { name: "w2", keys: &["auction"], aggregates: &[AggregateFunction::Len], every_s: 2, period_s: 10 },
     Case { name: "w3", keys: &[], aggregates: &[AggregateFunction::Max], every_s: 10, period_s: 10 },
+    Case {
+        name: "median",
+        keys: &["auction"],
+        aggregates: &[AggregateFunction::Median],
+        every_s: 10,
+        period_s: 10,
+    },
+    Case {
+        name: "distinct",
+        keys: &[],
+        aggregates: &[AggregateFunction::NUnique],
+        every_s: 60,
+        period_s: 60,
+    },
+    Case {
+        name: "var",
+        keys: &["auction"],
+        aggregates: &[AggregateFunction::Var, AggregateFunction::Mean],
+        every_s: 10,
+        period_s: 10,
+    },
 ];
 
 fn main() {
@@ -162,13 +184,22 @@ fn plan(case: &Case) -> AggregatePlan {
         .iter()
         .map(|function| {
             let is_len = *function == AggregateFunction::Len;
+            let dtype = match function {
+                AggregateFunction::Len | AggregateFunction::NUnique => DataType::UInt32,
+                AggregateFunction::Median | AggregateFunction::Var | AggregateFunction::Mean => {
+                    DataType::Float64
+                }
+                _ => DataType::Int64,
+            };
             Aggregate {
                 name: function.name().into(),
                 function: *function,
                 column: (!is_len).then(|| "price".into()),
+                other: None,
+                options: AggregateOptions::default(),
                 filter: None,
                 text: function.name().into(),
-                dtype: if is_len { DataType::UInt32 } else { DataType::Int64 },
+                dtype,
             }
         })
         .collect();

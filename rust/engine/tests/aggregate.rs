@@ -14,8 +14,8 @@ use dataflare_engine::state::key_group::{key_groups, owner};
 use dataflare_engine::state::{Scope, StateTable};
 use dataflare_engine::{Batch, Event, Operator, Output, Timestamp};
 use dataflare_plan::{
-    Aggregate, AggregateFunction, Closed, DataType, Duration, Emit, EmitMode, Field, Label, Node,
-    Operator as PlanOperator, Schema, StartBy, Window,
+    Aggregate, AggregateFunction, AggregateOptions, Closed, DataType, Duration, Emit, EmitMode, Field, Label,
+    Node, Operator as PlanOperator, Schema, StartBy, Window,
 };
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -79,7 +79,10 @@ fn dtype(column: Option<&str>, function: AggregateFunction) -> DataType {
         .map(|field| field.dtype);
     match function {
         AggregateFunction::Len | AggregateFunction::Count | AggregateFunction::NUnique => DataType::UInt32,
-        AggregateFunction::Mean => DataType::Float64,
+        AggregateFunction::Mean | AggregateFunction::Median => DataType::Float64,
+        AggregateFunction::Implode | AggregateFunction::Unique | AggregateFunction::Mode => {
+            DataType::List(Box::new(input.unwrap()))
+        }
         _ => input.unwrap(),
     }
 }
@@ -104,6 +107,9 @@ impl Query {
                 name: format!("a{index}"),
                 function: *function,
                 column: column.map(ToOwned::to_owned),
+                other: matches!(function, AggregateFunction::MinBy | AggregateFunction::MaxBy)
+                    .then(|| "v".into()),
+                options: AggregateOptions::default(),
                 filter: filter.then(|| "p".to_owned()),
                 text: format!("{}({column:?}, {filter})", function.name()),
                 dtype: dtype(*column, *function),
@@ -434,6 +440,40 @@ fn value(function: AggregateFunction, column: Option<&str>, rows: &[&Row]) -> St
             cells.dedup();
             cells.len().to_string()
         }
+        (AggregateFunction::Product, _) => ints().fold(1_i64, i64::wrapping_mul).to_string(),
+        (AggregateFunction::BitwiseXor, _) => text(ints().reduce(|a, b| a ^ b)),
+        (AggregateFunction::BitwiseAnd, _) => text(ints().reduce(|a, b| a & b)),
+        (AggregateFunction::Median, _) => {
+            let mut sorted: Vec<i64> = ints().collect();
+            sorted.sort_unstable();
+            let middle = |at: f64| sorted.get(at as usize).map(|value| *value as f64);
+            let place = (sorted.len() as f64 - 1.0) / 2.0;
+            match (middle(place.floor()), middle(place.ceil())) {
+                (Some(low), Some(high)) => float(0.5 * (high - low) + low),
+                _ => "null".into(),
+            }
+        }
+        (AggregateFunction::MinBy, _) => {
+            let best = rows.iter().filter(|row| row.v.is_some()).min_by_key(|row| row.v);
+            best.map_or("null".into(), cell)
+        }
+        (AggregateFunction::MaxBy, _) => {
+            let best = rows.iter().filter(|row| row.v.is_some()).rev().max_by_key(|row| row.v);
+            best.map_or("null".into(), cell)
+        }
+        (AggregateFunction::Implode, _) => {
+            format!("[{}]", rows.iter().map(cell).collect::<Vec<_>>().join(", "))
+        }
+        (AggregateFunction::Unique | AggregateFunction::Mode, _) => {
+            let mut counts: BTreeMap<Option<i64>, usize> = BTreeMap::new();
+            rows.iter().for_each(|row| *counts.entry(row.v).or_default() += 1);
+            let most = counts.values().max().copied();
+            let keeps = |count: usize| function == AggregateFunction::Unique || Some(count) == most;
+            let cells: Vec<String> =
+                counts.into_iter().filter(|(_, count)| keeps(*count)).map(|(value, _)| text(value)).collect();
+            format!("[{}]", cells.join(", "))
+        }
+        (other, _) => unreachable!("{} is not drawn", other.name()),
     }
 }
 
@@ -550,8 +590,10 @@ fn queries() -> impl Strategy<Value = Query> {
             prop::sample::select(vec!["v", "f"])
         )
             .prop_map(|(function, column)| (function, Some(column))),
-        prop::sample::select(vec![Count, Min, Max, First, Last, NUnique])
+        prop::sample::select(vec![Count, Min, Max, First, Last, NUnique, Implode, MinBy, MaxBy])
             .prop_map(|function| (function, Some("s"))),
+        prop::sample::select(vec![Product, BitwiseXor, BitwiseAnd, Median, Implode, Unique, Mode, MinBy])
+            .prop_map(|function| (function, Some("v"))),
     ];
     let aggregates =
         prop::collection::vec((aggregate, any::<bool>()).prop_map(|((f, c), p)| (f, c, p)), 1..5);

@@ -9,7 +9,8 @@ use dataflare_engine::operators::aggregate_plan::AggregatePlan;
 use dataflare_engine::types::arrow_type;
 use dataflare_engine::{Batch, EngineError, Event, Output, Result};
 use dataflare_plan::{
-    Aggregate, AggregateFunction, DataType, Emit, Field, Node, Operator as PlanOperator, TimeUnit,
+    Aggregate, AggregateFunction, AggregateOptions, DataType, Emit, Field, Node, Operator as PlanOperator,
+    TimeUnit,
 };
 use std::sync::Arc;
 
@@ -30,6 +31,8 @@ fn run(column: ArrayRef, dtype: &DataType, function: AggregateFunction, output: 
         name: "x".into(),
         function,
         column: Some("x".into()),
+        other: None,
+        options: AggregateOptions::default(),
         filter: None,
         text: format!("col(x).{}()", function.name()),
         dtype: output.clone(),

@@ -75,6 +75,14 @@ impl Drawing<'_> {
             Operator::Aggregate { aggregates, emit, .. } => {
                 notes.push(emission(emit.mode, emit.every_ns, self.plan.frame_kind(id)));
                 notes.push(state(self.plan.state_ends(id)).to_owned());
+                let keeping: Vec<&str> = aggregates
+                    .iter()
+                    .filter(|one| one.function.keeps_values())
+                    .map(|one| one.text.as_str())
+                    .collect();
+                if !keeping.is_empty() {
+                    notes.push(format!("keeps the values of each group for {}", keeping.join(", ")));
+                }
                 if self.plan.state_ends(id) == StateEnds::Never {
                     notes.extend(aggregates.iter().filter_map(small_counter));
                 }

@@ -3,6 +3,7 @@
 //! A tree is complete: Python rebuilds a `pl.Expr` from it when the engine has no kernel for a function in it
 //! ([`Expr::Residual`]). Evaluation is not here (`dataflare-engine::expr`).
 
+use crate::running::Interpolation;
 use crate::schema::DataType;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -143,6 +144,10 @@ impl fmt::Display for Expr {
             Self::When { predicate, then, otherwise } => {
                 write!(f, "when({predicate}).then({then}).otherwise({otherwise})")
             }
+            Self::Function { name, args, options, .. } if name == "list.agg" => {
+                let text = options.get("text").and_then(Value::as_str).unwrap_or_default();
+                write!(f, "{}.list.agg({text})", args.iter().map(ToString::to_string).collect::<String>())
+            }
             Self::Function { name, args, options, .. } => {
                 let mut rest = args.iter();
                 if let Some(first) = rest.next() {
@@ -189,6 +194,31 @@ pub enum AggregateFunction {
     First,
     Last,
     NUnique,
+    Var,
+    Std,
+    Skew,
+    Kurtosis,
+    /// Of the column and one other.
+    Cov,
+    /// Pearson's, of the column and one other.
+    Corr,
+    Median,
+    Quantile,
+    Product,
+    BitwiseAnd,
+    BitwiseOr,
+    BitwiseXor,
+    /// The column where another one is least, greatest.
+    MinBy,
+    MaxBy,
+    /// All values as a list, in logical order.
+    Implode,
+    /// The distinct values as a list, in no order.
+    Unique,
+    /// The distinct values with how often each occurs: a list of structs, in no order.
+    ValueCounts,
+    /// The most frequent values as a list, in no order.
+    Mode,
 }
 
 impl AggregateFunction {
@@ -204,13 +234,63 @@ impl AggregateFunction {
             Self::First => "first",
             Self::Last => "last",
             Self::NUnique => "n_unique",
+            Self::Var => "var",
+            Self::Std => "std",
+            Self::Skew => "skew",
+            Self::Kurtosis => "kurtosis",
+            Self::Cov => "cov",
+            Self::Corr => "corr",
+            Self::Median => "median",
+            Self::Quantile => "quantile",
+            Self::Product => "product",
+            Self::BitwiseAnd => "bitwise_and",
+            Self::BitwiseOr => "bitwise_or",
+            Self::BitwiseXor => "bitwise_xor",
+            Self::MinBy => "min_by",
+            Self::MaxBy => "max_by",
+            Self::Implode => "implode",
+            Self::Unique => "unique",
+            Self::ValueCounts => "value_counts",
+            Self::Mode => "mode",
         }
     }
 
-    /// True if the answer depends on the logical order of rows.
-    pub fn needs_order(self) -> bool {
-        matches!(self, Self::First | Self::Last)
+    /// True if its state grows with the values of a group, so that a merge costs its size.
+    pub fn keeps_values(self) -> bool {
+        matches!(
+            self,
+            Self::NUnique
+                | Self::Median
+                | Self::Quantile
+                | Self::Implode
+                | Self::Unique
+                | Self::ValueCounts
+                | Self::Mode
+        )
     }
+}
+
+/// What an aggregate is told beside its columns; each function reads its own.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AggregateOptions {
+    /// `var`, `std`, `cov`: what is taken off the number of values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ddof: Option<u8>,
+    /// `quantile`: between 0 and 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantile: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interpolation: Option<Interpolation>,
+    /// `skew`, `kurtosis`: false corrects for the size of the sample.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bias: Option<bool>,
+    /// `implode`: false does not ask for logical order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ordered: Option<bool>,
+    /// `kurtosis`: true takes 3 off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fisher: Option<bool>,
 }
 
 /// One aggregate of a group: a function over a column of the input, of all rows or those where `filter` is true.
@@ -221,6 +301,11 @@ pub struct Aggregate {
     pub function: AggregateFunction,
     /// The input column; `None` only for `len`.
     pub column: Option<String>,
+    /// The second input column of `min_by`, `max_by`, `cov`, `corr`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other: Option<String>,
+    #[serde(default)]
+    pub options: AggregateOptions,
     /// A Boolean input column; rows where it is false or null do not count.
     #[serde(default)]
     pub filter: Option<String>,
@@ -228,4 +313,16 @@ pub struct Aggregate {
     pub text: String,
     /// The type of the output column (Polars' type; a counter that overflows it is an error, never a wrap).
     pub dtype: DataType,
+}
+
+impl Aggregate {
+    /// True if the answer depends on the logical order of rows.
+    pub fn needs_order(&self) -> bool {
+        use AggregateFunction::{First, Implode, Last, MaxBy, MinBy};
+        match self.function {
+            First | Last | MinBy | MaxBy => true,
+            Implode => self.options.ordered != Some(false),
+            _ => false,
+        }
+    }
 }

@@ -25,7 +25,7 @@ pub mod validate;
 
 pub use duration::Duration;
 pub use explain::explain;
-pub use expression::{Aggregate, AggregateFunction, BinaryOperator, Expr, NamedExpr};
+pub use expression::{Aggregate, AggregateFunction, AggregateOptions, BinaryOperator, Expr, NamedExpr};
 pub use kinds::{Exchange, StateEnds};
 pub use node::{
     AsofStrategy, Closed, Emit, EmitMode, FrameKind, JoinBound, JoinColumn, JoinHow, JoinSide, Label, Node,

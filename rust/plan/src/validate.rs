@@ -202,7 +202,8 @@ impl Plan {
                 keys.iter().chain(inputs).map(String::as_str).collect()
             }
             Operator::Aggregate { keys, aggregates, window, time_key, .. } => {
-                let inputs = aggregates.iter().flat_map(|one| one.column.iter().chain(one.filter.iter()));
+                let inputs =
+                    aggregates.iter().flat_map(|one| one.column.iter().chain(&one.other).chain(&one.filter));
                 let window = window.iter().map(|window| &window.column);
                 keys.iter().chain(inputs).chain(window).chain(time_key.iter()).map(String::as_str).collect()
             }

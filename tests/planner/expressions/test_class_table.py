@@ -10,7 +10,10 @@ from dataflare_fast.planner.classes import (
     CLASSES,
     COUNTED,
     HIDDEN,
+    LISTS_OF_THE_ENGINE,
     ORDERED,
+    ORDERED_OVER_A_GROUP,
+    OVER_A_GROUP,
     FunctionClass,
 )
 from dataflare_fast.planner.visitor.spelling import AGGREGATES, FUNCTIONS
@@ -52,7 +55,14 @@ def test_every_function_that_the_engine_compiles_is_row_wise() -> None:
 
 
 def test_marks_stand_on_functions_of_the_table() -> None:
-    assert set(CLASSES) >= HIDDEN | ORDERED | COUNTED | AGGREGATES_OF_THE_ENGINE
+    assert set(CLASSES) >= HIDDEN | ORDERED | COUNTED | AGGREGATES_OF_THE_ENGINE | LISTS_OF_THE_ENGINE
+    assert set(CLASSES) >= OVER_A_GROUP | ORDERED_OVER_A_GROUP
     assert {CLASSES[name] for name in ORDERED | COUNTED | AGGREGATES_OF_THE_ENGINE} == {
         FunctionClass.AGGREGATE
     }
+
+
+def test_every_aggregate_is_computed_or_refused_on_purpose() -> None:
+    aggregates = {name for name, its_class in CLASSES.items() if its_class is FunctionClass.AGGREGATE}
+    # Polars' plan does not show the `null_on_oob` of `get`; `pl.corr` stands for both.
+    assert aggregates - AGGREGATES_OF_THE_ENGINE - COUNTED - OVER_A_GROUP == {"get"}

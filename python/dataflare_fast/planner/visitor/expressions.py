@@ -282,9 +282,13 @@ class _Reader:
             case "Filter":
                 return self._named("filter", found.input, found.by)
             case "Sort":
-                return self._named("sort", found.expr)
+                _, nulls_last, descending = found.options
+                return self._named("sort", found.expr, descending=descending, nulls_last=nulls_last)
             case "SortBy":
-                return self._named("sort_by", found.expr, *found.by)
+                _, nulls_last, descending = found.sort_options
+                return self._named(
+                    "sort_by", found.expr, *found.by, descending=descending, nulls_last=nulls_last
+                )
             case "Slice":
                 return self._named("slice", found.input, found.offset, found.length)
             case "Gather":

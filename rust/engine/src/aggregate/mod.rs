@@ -8,17 +8,27 @@
 //! costs one cache miss however many aggregates it has. Not here: which rows make a group (`state`), windows, emission
 //! (`operators`). A group is a *slot*, a dense `u32`.
 
+pub mod bitwise;
 pub mod count;
+pub mod covariance;
+pub mod distinct;
+pub mod double_double;
 pub mod exact_sum;
 pub mod extreme;
+pub mod extreme_by;
 pub mod extreme_rows;
 pub mod first_last;
 pub mod float_sum;
 pub mod fused;
+pub mod implode;
 pub mod mean;
+pub mod moments;
 pub mod n_unique;
+pub mod product;
+pub mod quantile;
 pub mod rows;
 pub mod sum;
+pub mod value_words;
 pub mod words;
 
 use crate::error::{EngineError, Result};
@@ -150,6 +160,10 @@ pub enum Values {
     Floats(ScalarBuffer<f64>),
     Wide(ScalarBuffer<i128>),
     Rows(arrow::row::Rows),
+    /// Two float columns.
+    FloatPairs(ScalarBuffer<f64>, ScalarBuffer<f64>),
+    /// Values, and what they are compared by.
+    RowPairs(arrow::row::Rows, arrow::row::Rows),
     Columns(Vec<ArrayRef>),
 }
 
@@ -217,6 +231,8 @@ pub trait Accumulator: Send + Sync + Debug {
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
     pub column: Option<&'a ArrayRef>,
+    /// The second column of an aggregate of two.
+    pub other: Option<&'a ArrayRef>,
     pub filter: Option<&'a ArrayRef>,
     pub order: Option<&'a OrderColumns>,
 }
@@ -225,6 +241,16 @@ impl Input<'_> {
     /// The column of an aggregate that has one.
     pub fn column(&self) -> Result<&ArrayRef> {
         self.column.ok_or_else(|| EngineError::internal("an aggregate", "it has no column"))
+    }
+
+    /// The second column of an aggregate of two.
+    pub fn other(&self) -> Result<&ArrayRef> {
+        self.other.ok_or_else(|| EngineError::internal("an aggregate", "it has no second column"))
+    }
+
+    /// The order of an aggregate that needs it.
+    pub fn order(&self) -> Result<&OrderColumns> {
+        self.order.ok_or_else(|| EngineError::internal("an ordered aggregate", "its input has no order"))
     }
 
     /// Rows where the filter is true; `None`: all.
@@ -239,10 +265,15 @@ impl Input<'_> {
     /// Rows where the filter is true and the column is not null; `None`: all.
     pub fn counted(&self) -> Option<BooleanBuffer> {
         let valid = self.column.and_then(valid);
-        match (self.filtered(), valid) {
-            (Some(filter), Some(valid)) => Some(&filter & &valid),
-            (one, other) => one.or(other),
-        }
+        both(self.filtered(), valid)
+    }
+}
+
+/// The rows that are in both; `None`: all.
+pub fn both(one: Option<BooleanBuffer>, other: Option<BooleanBuffer>) -> Option<BooleanBuffer> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(&one & &other),
+        (one, other) => one.or(other),
     }
 }
 
@@ -330,12 +361,17 @@ fn missing(what: &str) -> EngineError {
     EngineError::internal("an ordered aggregate", format!("its input has no {what}"))
 }
 
-/// The accumulator of one aggregate; `input` is the type of its column.
+/// The accumulator of one aggregate; `input` and `other` are the types of its columns.
 ///
 /// # Errors
 /// [`EngineError::Call`]: a function that its column's type does not have.
-pub fn accumulator(aggregate: &Aggregate, input: Option<&DataType>) -> Result<Box<dyn Accumulator>> {
-    let output = &aggregate.dtype;
+pub fn accumulator(
+    aggregate: &Aggregate,
+    input: Option<&DataType>,
+    other: Option<&DataType>,
+) -> Result<Box<dyn Accumulator>> {
+    let (output, options) = (&aggregate.dtype, &aggregate.options);
+    let second = || other.ok_or_else(|| EngineError::internal(&aggregate.text, "it has no second column"));
     let column = || input.ok_or_else(|| EngineError::internal(&aggregate.text, "it has no column"));
     let accumulator: Option<Box<dyn Accumulator>> = match aggregate.function {
         AggregateFunction::Len => Some(Box::new(count::Count::rows(output, &aggregate.text))),
@@ -347,10 +383,38 @@ pub fn accumulator(aggregate: &Aggregate, input: Option<&DataType>) -> Result<Bo
         AggregateFunction::First => Some(first_last::accumulator(column()?, first_last::End::First)?),
         AggregateFunction::Last => Some(first_last::accumulator(column()?, first_last::End::Last)?),
         AggregateFunction::NUnique => Some(n_unique::accumulator(column()?, output, &aggregate.text)?),
+        AggregateFunction::Var => moments::accumulator(column()?, output, moments::Of::var(options)),
+        AggregateFunction::Std => moments::accumulator(column()?, output, moments::Of::std(options)),
+        AggregateFunction::Skew => moments::accumulator(column()?, output, moments::Of::skew(options)),
+        AggregateFunction::Kurtosis => {
+            moments::accumulator(column()?, output, moments::Of::kurtosis(options))
+        }
+        AggregateFunction::Cov => {
+            covariance::accumulator(column()?, second()?, output, covariance::Of::cov(options))
+        }
+        AggregateFunction::Corr => {
+            covariance::accumulator(column()?, second()?, output, covariance::Of::Corr)
+        }
+        AggregateFunction::Median => quantile::median(column()?, output),
+        AggregateFunction::Quantile => quantile::accumulator(column()?, output, options),
+        AggregateFunction::Product => product::accumulator(column()?, output),
+        AggregateFunction::BitwiseAnd => bitwise::accumulator(column()?, bitwise::Bits::And),
+        AggregateFunction::BitwiseOr => bitwise::accumulator(column()?, bitwise::Bits::Or),
+        AggregateFunction::BitwiseXor => bitwise::accumulator(column()?, bitwise::Bits::Xor),
+        AggregateFunction::MinBy => Some(extreme_by::accumulator(column()?, second()?, extreme::End::Min)?),
+        AggregateFunction::MaxBy => Some(extreme_by::accumulator(column()?, second()?, extreme::End::Max)?),
+        AggregateFunction::Implode => Some(implode::accumulator(output, aggregate.needs_order())),
+        AggregateFunction::Unique => Some(distinct::accumulator(column()?, output, distinct::Of::Values)?),
+        AggregateFunction::ValueCounts => {
+            Some(distinct::accumulator(column()?, output, distinct::Of::Counts)?)
+        }
+        AggregateFunction::Mode => {
+            Some(distinct::accumulator(column()?, output, distinct::Of::MostFrequent)?)
+        }
     };
     accumulator.ok_or_else(|| {
-        let (function, dtype) =
-            (aggregate.function.name(), input.map(ToString::to_string).unwrap_or_default());
+        let dtypes = input.into_iter().chain(other).map(ToString::to_string).collect::<Vec<_>>();
+        let (function, dtype) = (aggregate.function.name(), dtypes.join(" and "));
         EngineError::call(&aggregate.text, format!("a column of a type that has {function}"), dtype)
     })
 }

@@ -20,7 +20,8 @@ use crate::types::{arrow_schema, arrow_type};
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType as Arrow, Field, Schema as ArrowSchema, SchemaRef};
 use dataflare_plan::{
-    Aggregate, AggregateFunction, DataType, EmitMode, Node, Operator as PlanOperator, Schema,
+    Aggregate, AggregateFunction, AggregateOptions, DataType, EmitMode, Node, Operator as PlanOperator,
+    Schema,
 };
 use std::sync::Arc;
 
@@ -58,7 +59,7 @@ impl AggregatePlan {
             })?;
             Ok::<&DataType, EngineError>(&field.dtype)
         };
-        let merge_cheaply = aggregates.iter().all(|one| one.function != AggregateFunction::NUnique);
+        let merge_cheaply = aggregates.iter().all(|one| !one.function.keeps_values());
         let (panes, time) = match (window, time_key) {
             (Some(window), _) => (
                 Panes::of_window(window, type_of(&window.column)?, merge_cheaply)?,
@@ -122,6 +123,20 @@ enum Column {
     Time,
 }
 
+/// The columns that an aggregate reads.
+#[derive(Clone, Debug)]
+pub struct InputNames {
+    pub column: Option<String>,
+    pub other: Option<String>,
+    pub filter: Option<String>,
+}
+
+impl InputNames {
+    fn of(one: &Aggregate) -> Self {
+        Self { column: one.column.clone(), other: one.other.clone(), filter: one.filter.clone() }
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Shape {
@@ -129,8 +144,8 @@ pub struct Shape {
     pub place: String,
     /// Key columns of the input, without the time key.
     pub keys: Vec<String>,
-    /// Column and filter of each aggregate.
-    pub inputs: Vec<(Option<String>, Option<String>)>,
+    /// Of each aggregate.
+    pub inputs: Vec<InputNames>,
     pub panes: Panes,
     /// The column that decides the pane.
     pub time: Option<String>,
@@ -165,7 +180,10 @@ impl Shape {
         let aggregates: Vec<&Aggregate> = aggregates.iter().chain(&appearance).collect();
         let accumulators = aggregates
             .iter()
-            .map(|one| accumulator(one, one.column.as_deref().map(&type_of).transpose()?))
+            .map(|one| {
+                let dtype = |name: &Option<String>| name.as_deref().map(&type_of).transpose();
+                accumulator(one, dtype(&one.column)?, dtype(&one.other)?)
+            })
             .collect::<Result<Vec<_>>>()?;
 
         let mut columns = Vec::new();
@@ -209,12 +227,12 @@ impl Shape {
         Ok(Self {
             place,
             keys: group_keys,
-            inputs: aggregates.iter().map(|one| (one.column.clone(), one.filter.clone())).collect(),
+            inputs: aggregates.iter().map(|one| InputNames::of(one)).collect(),
             panes,
             time,
             ends,
             groups: GroupType { keys: KeyType::of(&key_types)?, accumulators },
-            needs_order: aggregates.iter().any(|one| one.function.needs_order()),
+            needs_order: aggregates.iter().any(|one| one.needs_order()),
             ordered: appearance.is_some(),
             partial_schema: Arc::new(ArrowSchema::new(fields)),
             columns,
@@ -259,6 +277,8 @@ fn appearance(key: &str, dtype: &DataType) -> Result<Aggregate> {
         name: String::new(),
         function: AggregateFunction::First,
         column: Some(key.to_owned()),
+        other: None,
+        options: AggregateOptions::default(),
         filter: None,
         text: "\u{0}appearance".to_owned(),
         dtype: dtype.clone(),

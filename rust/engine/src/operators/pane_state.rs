@@ -59,11 +59,13 @@ impl PaneState {
         let keys = shape.keys.iter().map(column).collect::<Result<Vec<_>>>()?;
         let keys = shape.groups.keys.prepare(&keys)?;
         let mut inputs = Vec::with_capacity(shape.inputs.len());
-        for ((name, filter), accumulator) in shape.inputs.iter().zip(&shape.groups.accumulators) {
-            let values = name.as_ref().map(column).transpose()?;
-            let filter = filter.as_ref().map(column).transpose()?;
+        for (names, accumulator) in shape.inputs.iter().zip(&shape.groups.accumulators) {
+            let values = names.column.as_ref().map(column).transpose()?;
+            let other = names.other.as_ref().map(column).transpose()?;
+            let filter = names.filter.as_ref().map(column).transpose()?;
             inputs.push(accumulator.prepare(&Input {
                 column: values.as_ref(),
+                other: other.as_ref(),
                 filter: filter.as_ref(),
                 order: order.as_ref(),
             })?);

@@ -3,6 +3,7 @@
 //! A [`StateTable`] is Arrow, so anyone can read a checkpoint. Keyed tables belong to one of 1024 key groups by a hash of
 //! the key columns that never changes between releases ([`key_group`]).
 
+pub mod bit_table;
 pub mod canonical;
 pub mod cell_store;
 pub mod direct;

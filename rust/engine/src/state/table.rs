@@ -11,7 +11,7 @@ use crate::bounds::bounds;
 pub use super::direct::EMPTY;
 
 /// How many keys ahead the entry of a key is fetched into the cache.
-const AHEAD: usize = 16;
+pub(super) const AHEAD: usize = 16;
 const SMALLEST: usize = 16;
 
 /// The hash of a word: the two halves of a 128-bit product, folded.
@@ -45,14 +45,14 @@ fn prefetch<T>(entries: &[T], index: usize) {
 }
 
 /// Fetches the entry of a key that comes soon after row `row`.
-fn prefetch_ahead<T>(entries: &[T], hashes: &[u64], row: usize) {
+pub(super) fn prefetch_ahead<T>(entries: &[T], hashes: &[u64], row: usize) {
     if let Some(ahead) = hashes.get(row + AHEAD) {
         prefetch(entries, *ahead as usize & entries.len().wrapping_sub(1));
     }
 }
 
 /// Entries for `len` keys more than fit now: at most 5/8 are taken.
-fn grown(entries: usize) -> usize {
+pub(super) fn grown(entries: usize) -> usize {
     if entries == 0 {
         SMALLEST
     } else if entries < 65_536 {
@@ -62,7 +62,7 @@ fn grown(entries: usize) -> usize {
     }
 }
 
-fn is_full(len: usize, entries: usize) -> bool {
+pub(super) fn is_full(len: usize, entries: usize) -> bool {
     len * 8 >= entries * 5
 }
 
