@@ -175,3 +175,18 @@ def test_zombie_process_can_commit_nothing(tmp_path: Path) -> None:
         zombie.wait("30s")
     successor.stop()
     assert successor.status().state == "stopped"
+
+
+def test_late_rows_stand_split_by_split() -> None:
+    rows = dff.from_batches(ticks([1, 2, 3, 4], 100, 7, 5, None), ticks([5, 6], 100, 1))
+    late = rows.stream.with_watermark("ts", delay="4s").stream.late()
+    first = late.select(pl.col("price").first(), last=pl.col("price").last())
+    assert first.collect(engine=ENGINE).rows() == [(2, 6)]
+    dff.testing.check(first, seeds=20)
+
+
+def test_month_start_keeps_the_time_of_day_and_closes_nothing() -> None:
+    # Jan 2 18:00 has a later month start than Jan 3 06:00.
+    hours = [datetime(2024, 1, 1) + timedelta(hours=6 * step) for step in range(40)]
+    rows = dff.from_batches(pl.DataFrame({"ts": hours})).stream.with_watermark("ts", delay="1h")
+    dff.testing.check(rows.group_by(pl.col("ts").dt.month_start()).agg(pl.len()), seeds=20)

@@ -64,8 +64,10 @@ class WordPlanner:
         if not below.positioned:
             building.refusals.add(
                 part,
-                "the rows below (of groups or a sort) have no place in a split, so none is behind another",
-                "with_watermark on the source; the event time follows through windows",
+                "the rows below (of groups, a sort, a join or a head) have no place in a split, so none is "
+                "behind another",
+                "with_watermark on the source, and these steps above it: the event time follows through "
+                "windows, and a head takes the earliest",
             )
         repeated = [leaf.title for leaf, times in Counter(self._sources_below(plan)).items() if times > 1]
         for title in repeated:

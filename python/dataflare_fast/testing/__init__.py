@@ -1,9 +1,19 @@
 """What users need to test their own queries, sources and sinks. Our own tests use the same.
 
 `check.py`: the law, under seeds. `contract.py`: rules that a source or sink written in Python must keep.
+`random_queries.py`: whole queries from seeds, with the words in `query_tables.py` and the rows in `random_rows.py`.
 """
 
 from dataflare_fast.testing.check import check, simulate
 from dataflare_fast.testing.contract import check_sink, check_source
+from dataflare_fast.testing.random_queries import RandomQuery, check_random_query, random_query
 
-__all__ = ["check", "check_sink", "check_source", "simulate"]
+__all__ = [
+    "RandomQuery",
+    "check",
+    "check_random_query",
+    "check_sink",
+    "check_source",
+    "random_query",
+    "simulate",
+]

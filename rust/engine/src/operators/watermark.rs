@@ -107,23 +107,31 @@ impl Watermark {
                 self.clock.now(),
             );
         }
-        let batch = if self.keep_time { with_time(batch, &times)? } else { batch };
         let Some(fates) = verdict.fates else {
-            out.push(batch);
+            out.push(self.timed(batch, &times)?);
             return Ok(());
         };
         let errors = self.errors_of(&fates, &batch);
         if let (_, Some(letter)) = self.policy.apply(&batch, &errors)? {
             out.push_to(AHEAD, letter);
         }
-        for (port, fate) in [(LATE, Fate::Late), (0, Fate::OnTime)] {
-            let mask: BooleanArray = fates.iter().map(|one| Some(*one == fate)).collect();
-            if port == 0 || mask.true_count() > 0 {
-                let records = filter_record_batch(&batch.records, &mask)?;
-                out.push_to(port, batch.clone().with_records(records));
-            }
+        let mask_of =
+            |fate| -> BooleanArray { fates.iter().map(|one| Some(*one == fate)).collect() };
+        let late = mask_of(Fate::Late);
+        if late.true_count() > 0 {
+            // Without their time: they stand split by split, not in event-time order.
+            let records = filter_record_batch(&batch.records, &late)?;
+            out.push_to(LATE, batch.clone().with_records(records));
         }
+        let batch = self.timed(batch, &times)?;
+        let records = filter_record_batch(&batch.records, &mask_of(Fate::OnTime))?;
+        out.push(batch.with_records(records));
         Ok(())
+    }
+
+    /// With the hidden column of event times, if operators above need it.
+    fn timed(&self, batch: Batch, times: &Int64Array) -> Result<Batch> {
+        if self.keep_time { with_time(batch, times) } else { Ok(batch) }
     }
 
     fn errors_of(&self, fates: &[Fate], batch: &Batch) -> RowErrors {
