@@ -142,7 +142,7 @@ def _is_monotone(node: FunctionNode, time: pl.DataType, rest: Sequence[ExprNode]
         case "dt.date" | "dt.year" | "dt.convert_time_zone" | "set_sorted":
             return True
         case "dt.month_start":
-            # Of a Datetime it keeps the time of day: Jan 2 18:00 comes before Jan 3 06:00, its month start after.
+            # Of a Datetime it keeps the time of day: Jan 2 18:00 is before Jan 3 06:00, its month start not.
             return isinstance(time, pl.Date)
         case "dt.truncate":
             return all(isinstance(one, LiteralNode) and one.value is not None for one in rest)

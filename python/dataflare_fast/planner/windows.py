@@ -150,7 +150,7 @@ def _refuse_on_dst(dynamic: DynamicIR, part: str, refusals: Refusals) -> None:
         back = (7 - _WEEKDAYS.index(dynamic.start_by)) % 7
         refusals.add(
             part,
-            f"with start_by='{dynamic.start_by}' on a time zone with daylight saving Polars counts back to it in "
+            f"with start_by='{dynamic.start_by}' on a zone with daylight saving Polars counts back to it in "
             "hours, so that weeks move with the first row",
             "start_by='window', whose weeks begin on Monday" + (f", and offset='-{back}d'" if back else ""),
         )

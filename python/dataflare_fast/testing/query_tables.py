@@ -1,7 +1,7 @@
 """What random queries are made of: one line for each expression, aggregate, window and time key.
 
-A line that is added here is tested against Polars in thousands of queries, under random schedules. Not here: how
-they are put together (`random_queries.py`).
+A line that is added here is tested against Polars in thousands of queries, under random schedules. Not here:
+how they are put together (`random_queries.py`).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ __all__ = [
     "INTEGER_WINDOWS",
     "KEYS",
     "PREDICATES",
+    "RUNNING",
     "TIME_KEYS",
     "WINDOWS",
     "Aggregate",
@@ -171,6 +172,21 @@ INTEGER_WINDOWS: Final[tuple[dict[str, Any], ...]] = (
     {"every": "500i", "period": "100i", "closed": "none"},
     {"every": "700i", "offset": "13i", "include_boundaries": True},
 )
+
+RUNNING: Final[tuple[Rule, ...]] = (
+    Rule("integer float", lambda a, b: a.cum_sum()),
+    Rule("integer float", lambda a, b: a.cum_max()),
+    Rule("any", lambda a, b: a.cum_count()),
+    Rule("any", lambda a, b: a.shift(1)),
+    Rule("any", lambda a, b: a.shift(2)),
+    Rule("integer", lambda a, b: a.diff()),
+    Rule("any", lambda a, b: a.forward_fill()),
+    Rule("integer string boolean", lambda a, b: a.is_first_distinct()),
+    Rule("integer", lambda a, b: a.rolling_sum(3, min_samples=1)),
+    Rule("integer float", lambda a, b: a.rolling_max(4, min_samples=1)),
+    Rule("any", lambda a, b: pl.int_range(pl.len())),
+)
+"""Functions of earlier rows; the harness adds `.over(key, order_by=time)`."""
 
 TIME_KEYS: Final[tuple[Rule, ...]] = (
     Rule("datetime", lambda a, b: a.dt.truncate("10m")),

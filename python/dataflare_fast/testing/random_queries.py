@@ -1,8 +1,8 @@
 """Random whole queries: sources, chains of steps, watermarks, windows, groups, a final sort; all from a seed.
 
 `random_query(seed)` draws one, `check_random_query(seed)` runs it under random schedules and compares it with
-Polars. The vocabulary is in `query_tables.py`, the rows are in `random_rows.py`; a step is one function here and
-one line of `_STEPS`.
+Polars. The vocabulary is in `query_tables.py`, the rows are in `random_rows.py`; a step is one function here
+and one line of `_STEPS`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import polars as pl
 
@@ -21,6 +21,7 @@ from dataflare_fast.testing.query_tables import (
     INTEGER_WINDOWS,
     KEYS,
     PREDICATES,
+    RUNNING,
     TIME_KEYS,
     WINDOWS,
     Aggregate,
@@ -67,7 +68,7 @@ def random_query(seed: int) -> RandomQuery:
         >>> dff.testing.random_query(1).steps == dff.testing.random_query(1).steps
         True
     """
-    draft = _Draft(random.Random(f"query {seed}"))
+    draft = _Draft(random.Random(f"query {seed}"))  # noqa: S311 - replayed, not secret
     draft.start()
     for _ in range(draft.draw.randint(0, 3)):
         draft.step()
@@ -150,13 +151,15 @@ class _Draft:
     def start(self) -> None:
         numbers = self.draw.sample(range(SOURCES), k=self.draw.choice([1, 1, 1, 2]))
         sources = [random_source(number) for number in numbers]
-        self.set(f"concat of random_source {numbers}", pl.concat(sources) if len(sources) > 1 else sources[0])
+        self.take(
+            f"concat of random_source {numbers}", pl.concat(sources) if len(sources) > 1 else sources[0]
+        )
         # Few columns: errors are read by people.
         chosen = self.draw.sample(self.columns("any"), k=self.draw.randint(2, 7))
         times = self.draw.sample(_TIMES, k=self.draw.randint(1, 2))
-        self.set(f"select {[*times, *chosen]}", self.frame.select(list(dict.fromkeys([*times, *chosen]))))
+        self.take(f"select {[*times, *chosen]}", self.frame.select(list(dict.fromkeys([*times, *chosen]))))
 
-    def set(self, step: str, frame: pl.LazyFrame) -> None:
+    def take(self, step: str, frame: pl.LazyFrame) -> None:
         self.steps.append(step)
         self.frame = frame
 
@@ -174,6 +177,9 @@ class _Draft:
             for name, dtype in self.schema.items()
             if name not in but and (kinds == "any" or kind_of(dtype) in kinds.split())
         ]
+
+    def lose_order(self) -> None:
+        self.time, self.ordered, self.sorted, self.placed = None, False, False, False
 
     def new_name(self) -> str:
         self.names += 1
@@ -231,7 +237,7 @@ class _Draft:
 def _filter(draft: _Draft) -> None:
     drawn = draft.drawn(PREDICATES)
     if drawn is not None and not drawn[2]:
-        draft.set(f"filter {drawn[0]}", draft.frame.filter(drawn[0]))
+        draft.take(f"filter {drawn[0]}", draft.frame.filter(drawn[0]))
 
 
 def _with_columns(draft: _Draft) -> None:
@@ -243,7 +249,7 @@ def _with_columns(draft: _Draft) -> None:
     draft.rounded.discard(name)
     if drawn[2]:
         draft.rounded.add(name)
-    draft.set(f"with_columns {name} = {drawn[0]}", draft.frame.with_columns(drawn[0].alias(name)))
+    draft.take(f"with_columns {name} = {drawn[0]}", draft.frame.with_columns(drawn[0].alias(name)))
 
 
 def _select(draft: _Draft) -> None:
@@ -251,7 +257,7 @@ def _select(draft: _Draft) -> None:
     chosen = draft.draw.sample(names, k=draft.draw.randint(1, len(names)))
     if draft.time is not None and draft.time not in chosen and draft.draw.random() < 0.9:
         chosen.append(draft.time)
-    draft.set(f"select {chosen}", draft.frame.select(chosen))
+    draft.take(f"select {chosen}", draft.frame.select(chosen))
     _forget_lost_time(draft)
 
 
@@ -259,12 +265,12 @@ def _drop(draft: _Draft) -> None:
     names = draft.columns("any", but=[draft.time])
     if len(names) > 1:
         name = draft.draw.choice(names)
-        draft.set(f"drop {name}", draft.frame.drop(name))
+        draft.take(f"drop {name}", draft.frame.drop(name))
 
 
 def _rename(draft: _Draft) -> None:
     old, new = draft.draw.choice(list(draft.schema)), draft.new_name()
-    draft.set(f"rename {old} to {new}", draft.frame.rename({old: new}))
+    draft.take(f"rename {old} to {new}", draft.frame.rename({old: new}))
     if old == draft.time:
         draft.time = new
     if old in draft.rounded:
@@ -277,9 +283,9 @@ def _head(draft: _Draft) -> None:
     draft.placed = False
     rows = draft.draw.choice([0, 1, 7, 40, 1000])
     if draft.draw.random() < 0.3:
-        draft.set(f"slice 2 {rows}", draft.frame.slice(2, rows))
+        draft.take(f"slice 2 {rows}", draft.frame.slice(2, rows))
     else:
-        draft.set(f"head {rows}", draft.frame.head(rows))
+        draft.take(f"head {rows}", draft.frame.head(rows))
 
 
 def _concat(draft: _Draft) -> None:
@@ -287,7 +293,7 @@ def _concat(draft: _Draft) -> None:
     drawn = draft.drawn(PREDICATES)
     if drawn is None or drawn[2]:
         return
-    draft.set(f"concat with {drawn[0]}", pl.concat([draft.frame, draft.frame.filter(drawn[0])]))
+    draft.take(f"concat with {drawn[0]}", pl.concat([draft.frame, draft.frame.filter(drawn[0])]))
     draft.placed = False
     draft.sorted = False
     draft.ordered = draft.ordered and draft.time is None
@@ -299,12 +305,59 @@ def _shift(draft: _Draft) -> None:
         return
     time = pl.col(draft.time)
     if draft.draw.random() < 0.4:
-        draft.set("shift by 1h", draft.frame.with_columns(time + pl.duration(hours=1)))
+        draft.take("shift by 1h", draft.frame.with_columns(time + pl.duration(hours=1)))
         return
     if dtype.time_zone is None:
         time = time.dt.replace_time_zone("UTC")
     zone = draft.draw.choice(["Europe/Berlin", "America/New_York", "UTC", "Asia/Kathmandu"])
-    draft.set(f"convert to {zone}", draft.frame.with_columns(time.dt.convert_time_zone(zone)))
+    draft.take(f"convert to {zone}", draft.frame.with_columns(time.dt.convert_time_zone(zone)))
+
+
+def _unique(draft: _Draft) -> None:
+    """Which row of equal ones stays is certain where rows have an order, or where none of them does."""
+    names = [name for name in draft.schema if name not in draft.rounded]
+    if not names:
+        return
+    subset = draft.draw.sample(names, k=min(draft.draw.randint(1, 2), len(names)))
+    keep: Literal["first", "last", "none"] = draft.draw.choice(
+        ["first", "last", "none"] if draft.ordered else ["none"]
+    )
+    draft.take(f"unique {subset} {keep}", draft.frame.unique(subset, keep=keep))
+    draft.lose_order()
+
+
+def _running(draft: _Draft) -> None:
+    """A function of earlier rows, of each key."""
+    drawn = draft.drawn(RUNNING, but=[draft.time, *draft.rounded])
+    if drawn is None or not draft.ordered:
+        return
+    keys = [name for name in draft.schema if name != draft.time and name not in draft.rounded]
+    key, name = draft.draw.choice(keys), draft.new_name()
+    made = drawn[0].over(key) if draft.time is None else drawn[0].over(key, order_by=draft.time)
+    draft.take(f"running {name} = {made}", draft.frame.with_columns(made.alias(name)))
+    draft.placed = False
+
+
+def _join(draft: _Draft) -> None:
+    """With a few rows of another source, by a key of the same type."""
+    if not (keys := [name for name in draft.schema if name not in (draft.time, *draft.rounded)]):
+        return
+    key, dtypes = draft.draw.choice(keys), {name: dtype for name, (dtype, _) in COLUMNS.items()}
+    fitting = [name for name, dtype in dtypes.items() if dtype == draft.schema[key]]
+    if not fitting:
+        return
+    other, value = draft.draw.choice(fitting), draft.draw.choice(list(COLUMNS))
+    names = {"key": draft.new_name(), "value": draft.new_name()}
+    number, rows = draft.draw.randrange(SOURCES), draft.draw.choice([3, 12])
+    table = random_source(number).select(
+        pl.col(other).alias(names["key"]), pl.col(value).alias(names["value"])
+    )
+    how: Literal["inner", "left", "right", "full", "semi", "anti"] = draft.draw.choice(
+        ["inner", "left", "right", "full", "semi", "anti"]
+    )
+    joined = draft.frame.join(table.head(rows), left_on=key, right_on=names["key"], how=how)
+    draft.take(f"{how} join {key} with {other} of random_source {number}, {rows} rows", joined)
+    draft.lose_order()
 
 
 _STEPS: Final[tuple[tuple[Callable[[_Draft], None], int], ...]] = (
@@ -316,6 +369,9 @@ _STEPS: Final[tuple[tuple[Callable[[_Draft], None], int], ...]] = (
     (_head, 1),
     (_concat, 1),
     (_shift, 1),
+    (_unique, 1),
+    (_running, 1),
+    (_join, 1),
 )
 """Steps that give rows of their input again, and how often each is drawn."""
 
@@ -331,9 +387,9 @@ def _watermark(draft: _Draft) -> None:
     delay = draft.draw.choice(_DELAYS[kind_of(draft.schema[name])])
     marked = draft.frame.stream.with_watermark(name, delay=delay)
     if draft.draw.random() < 0.05:
-        draft.set(f"late of {name} {delay}", marked.stream.late())
+        draft.take(f"late of {name} {delay}", marked.stream.late())
         return
-    draft.set(f"with_watermark {name} {delay}", marked)
+    draft.take(f"with_watermark {name} {delay}", marked)
     draft.time = name
     draft.sorted = True
 
@@ -349,13 +405,13 @@ def _windows(draft: _Draft) -> None:
         _groups(draft)
         return
     if not draft.sorted:
-        draft.set(f"sort {draft.time}", draft.frame.sort(draft.time))
+        draft.take(f"sort {draft.time}", draft.frame.sort(draft.time))
     window = draft.draw.choice(windows)
     keys = _keys(draft)
     aggregates = draft.aggregates(but=[draft.time])
     text = f"group_by_dynamic {draft.time} {window} by {_text(keys)}: {_text(aggregates)}"
     grouped = draft.frame.group_by_dynamic(draft.time, group_by=keys or None, **window)
-    draft.set(text, grouped.agg(aggregates))
+    draft.take(text, grouped.agg(aggregates))
     _grouped(draft, draft.time)
 
 
@@ -385,7 +441,7 @@ def _time_groups(draft: _Draft) -> None:
     keys = [drawn[0].alias(name), *_keys(draft)]
     draft.draw.shuffle(keys)
     aggregates = draft.aggregates()
-    draft.set(f"group_by {_text(keys)}: {_text(aggregates)}", draft.frame.group_by(keys).agg(aggregates))
+    draft.take(f"group_by {_text(keys)}: {_text(aggregates)}", draft.frame.group_by(keys).agg(aggregates))
     _grouped(draft, name)
 
 
@@ -394,9 +450,9 @@ def _groups(draft: _Draft) -> None:
     keys = _keys(draft)
     aggregates = draft.aggregates()
     if not keys:
-        draft.set(f"select {_text(aggregates)}", draft.frame.select(aggregates))
+        draft.take(f"select {_text(aggregates)}", draft.frame.select(aggregates))
     else:
-        draft.set(f"group_by {_text(keys)}: {_text(aggregates)}", draft.frame.group_by(keys).agg(aggregates))
+        draft.take(f"group_by {_text(keys)}: {_text(aggregates)}", draft.frame.group_by(keys).agg(aggregates))
     _grouped(draft, None)
 
 
@@ -423,7 +479,7 @@ def _final_sort(draft: _Draft) -> None:
     nulls_last = [draft.draw.random() < 0.5 for _ in names]
     frame = draft.frame.sort(names, descending=descending, nulls_last=nulls_last)
     head = draft.draw.choice([None, None, 1, 20])
-    draft.set(f"sort {names}, head {head}", frame if head is None else frame.head(head))
+    draft.take(f"sort {names}, head {head}", frame if head is None else frame.head(head))
 
 
 def _forget_lost_time(draft: _Draft) -> None:

@@ -1,7 +1,7 @@
 """Rows and sources for random queries: every key type, late rows, null, NaN, both zeros, uneven splits.
 
-Sums of the float columns are exact in any order (multiples of 2^-10 below 2^20), so that a lost row cannot hide
-in a rounding error. Not here: queries (`random_queries.py`).
+Sums of the float columns are exact in any order (multiples of 2^-10 below 2^20), so that a lost row cannot
+hide in a rounding error. Not here: queries (`random_queries.py`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from functools import lru_cache
+from functools import cache
 from typing import Any, Final
 
 import polars as pl
@@ -53,10 +53,10 @@ COLUMNS: Final[dict[str, tuple[pl.DataType, Draw]]] = {
 _TIMES: Final = frozenset(("ts", "tms", "n", "n32", "day"))
 
 
-@lru_cache(maxsize=None)
+@cache
 def random_source(number: int) -> pl.LazyFrame:
     """The source of a number below `SOURCES`; the same one each time."""
-    draw = random.Random(f"source {number}")
+    draw = random.Random(f"source {number}")  # noqa: S311 - replayed, not secret
     most = draw.choice([3, 20, 60])
     splits = [
         [_batch(draw, draw.randint(0, most)) for _ in range(draw.randint(0, 3))]

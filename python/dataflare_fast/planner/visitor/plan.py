@@ -545,7 +545,7 @@ class _Reader:
 
 
 def _without_dynamic(predicate: Named) -> Named | None:
-    """Polars puts a predicate below `sort().head()` that drops rows which the sort would drop: a hint only."""
+    """Polars puts a predicate below `sort().head()` that drops what the sort would drop: a hint only."""
     match predicate.expr:
         case HiddenNode(what="dynamic_pred"):
             return None
