@@ -6,6 +6,8 @@ from typing import Protocol, final, type_check_only
 __all__ = [
     "ArrowBatch",
     "Collector",
+    "Feed",
+    "Harness",
     "Job",
     "__version__",
     "compiled_functions",
@@ -16,6 +18,7 @@ __all__ = [
     "simulate",
     "source_splits",
     "start",
+    "verify_object",
 ]
 
 __version__: str
@@ -147,3 +150,36 @@ def start(plan_json: str, settings_json: str, objects: list[object]) -> Job:
 
 def simulate(plan_json: str, settings_json: str, objects: list[object], seed: int) -> list[list[ArrowBatch]]:
     """Runs a bounded job under a seed's schedule; gives the published batches of each sink."""
+
+def verify_object(entry_json: str, bytes: bytes) -> None:
+    """Compares an object of a checkpoint with its entry in the record, as a restore does.
+
+    Args:
+        entry_json: the entry, with name, size and CRC32C.
+        bytes: the object; read in place.
+
+    Raises:
+        DataError: they differ; names the object.
+    """
+
+@final
+class Feed:
+    """Rows that a test has pushed and nobody has read yet."""
+
+    def __new__(cls, splits: int) -> Feed: ...
+    def push(self, split: int, frame: _ArrowStreamExportable) -> None:
+        """Adds a batch; taken over without a copy."""
+
+    def end(self) -> None:
+        """No rows follow."""
+
+@final
+class Harness:
+    """A query that a test drives; sinks are replaced by `take`."""
+
+    def __new__(cls, plan_json: str, on_error: str, workers: int, objects: list[object]) -> Harness: ...
+    def advance(self, nanoseconds: int) -> bool:
+        """Runs all that can run, so much later. True: the query has ended."""
+
+    def take(self) -> list[ArrowBatch]:
+        """What has left since the last call."""

@@ -38,6 +38,7 @@ from dataflare_fast.planner.sinks import (
     Output,
     batches_output,
     collect_output,
+    folder_named_by_polars,
     is_sink,
     sink_output,
     sink_target,
@@ -170,6 +171,11 @@ class Engine(pl.Engine):
             True
         """
         planned = plan([sink_output(sink) for sink in sinks], on_error=self._settings.on_error)
+        for path in filter(None, map(folder_named_by_polars, sinks)) if self._settings.checkpoint else ():
+            tell(
+                f"Polars refuses to build the lazy sink to '{path}' again once that folder exists, so the "
+                f"next start of this program would fail; write .stream.sink_parquet('{path}', lazy=True)"
+            )
         return self._job(planned, name)
 
     # Polars' own entry points.

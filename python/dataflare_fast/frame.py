@@ -17,6 +17,7 @@ from dataflare_fast.errors import CallError
 from dataflare_fast.planner.visitor.plan import read_plan
 from dataflare_fast.words.apply import Apply
 from dataflare_fast.words.hopping import hopping_offset
+from dataflare_fast.words.letters import letter_columns
 from dataflare_fast.words.map_batches import MapBatches
 from dataflare_fast.words.marks import Emit, Errors, Name
 from dataflare_fast.words.metric import Metric
@@ -89,15 +90,17 @@ class StreamWords:
         return Late(leaf).frame()
 
     def errors(self) -> pl.LazyFrame:
-        """The rows that `on_error="dead_letter"` removed in the last step of this frame.
+        """The rows that `on_error="dead_letter"` removed in any step of this frame, as that step read them.
 
         Returns:
-            The columns that the last step read, and `_error_operator`, `_error_code`, `_error_message`,
-            `_error_split`, `_error_offset`. No rows in plain Polars, which fails instead.
+            The columns of the sources and those that steps on the way have read (null where a row did not get
+            so far, a common type where a column changes its own), and `_error_operator`, `_error_code`,
+            `_error_message`, `_error_split`, `_error_offset`. No rows in plain Polars, which fails instead.
+
+        Raises:
+            CallError: a column has types in two steps that have nothing in common.
         """
-        top = read_plan(self._lf)
-        columns = top.inputs[0].schema if len(top.inputs) == 1 else top.schema
-        return Errors(self._lf, columns).frame()
+        return Errors(self._lf, letter_columns(self._lf)).frame()
 
     def emit(self, mode: Literal["close", "update"], every: str | timedelta | None = None) -> pl.LazyFrame:
         """Says when results of the nearest stateful operator below leave. Changes no row in plain Polars.

@@ -86,6 +86,18 @@ def test_new_job_without_a_name_gets_one_that_is_shown(
     assert engine(tmp_path, name=None).start(sink).name == job.name
 
 
+def test_lazy_sink_that_polars_cannot_build_again_is_pointed_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine(tmp_path).start(windows().sink_parquet(f"{tmp_path}/out/", lazy=True)).wait()
+    assert ".stream.sink_parquet" in capsys.readouterr().err
+    with pytest.raises(IsADirectoryError):
+        windows().sink_parquet(f"{tmp_path}/out/", lazy=True)
+    # With an engine, and as a word, the folder may be there.
+    windows().sink_parquet(f"{tmp_path}/out/", engine=engine(tmp_path))
+    assert engine(tmp_path).start(windows().stream.sink_parquet(f"{tmp_path}/out/", lazy=True)).was_finished
+
+
 def test_collect_leaves_no_checkpoint(tmp_path: Path) -> None:
     windows().collect(engine=engine(tmp_path))
     assert not (tmp_path / "state").exists()
@@ -168,3 +180,75 @@ def test_first_interrupt_stops_and_second_cancels(tmp_path: Path, presses: int, 
         os.kill(child.pid, signal.SIGINT)
     out, err = child.communicate(timeout=20)
     assert out.splitlines()[-1:] == [says], err
+
+
+def test_second_job_must_not_write_to_the_folder_of_another(tmp_path: Path) -> None:
+    sink = endless().stream.sink_parquet(f"{tmp_path}/out", lazy=True)
+    first = engine(tmp_path, name="first").start(sink)
+    with pytest.raises(CallError, match="job 'first' of checkpoint folder"):
+        engine(tmp_path, name="second").start(sink)
+    while first.status().checkpoints_committed == 0:
+        first.wait("10ms")
+    first.stop()
+    # It may come back for its rows; its own next start may.
+    with pytest.raises(CallError, match="no other job writes to"):
+        dff.Engine().start(sink)
+    engine(tmp_path, name="first").start(sink).stop()
+
+
+def test_folder_of_a_job_without_checkpoint_is_free_when_that_has_ended(tmp_path: Path) -> None:
+    sink = endless().stream.sink_parquet(f"{tmp_path}/out", lazy=True)
+    first = dff.Engine().start(sink)
+    with pytest.raises(CallError, match="without a checkpoint"):
+        dff.Engine().start(sink)
+    first.cancel()
+    first.wait()
+    del first
+    dff.Engine().start(sink).cancel()
+
+
+def test_place_that_is_away_when_rows_are_published_does_not_end_the_job(tmp_path: Path) -> None:
+    bids = dff.nexmark(rate=1_000, splits=1).bid.select("auction", "price", "ts")
+    sink = bids.stream.sink_parquet(f"{tmp_path}/out", roll_after="0s", lazy=True)
+    job = engine(tmp_path).start(sink)
+    while job.status().checkpoints_committed < 2:
+        job.wait("10ms")
+    (tmp_path / "out").rename(tmp_path / "away")
+    while not job.status().waits:
+        job.wait("10ms")
+    (waits,) = job.status().waits
+    assert "committed, not published yet" in waits
+    # One record may follow; the next one waits.
+    job.wait("500ms")
+    committed = job.status().checkpoints_committed
+    job.wait("200ms")
+    assert job.status().checkpoints_committed == committed
+    assert job.status().state == "running"
+    (tmp_path / "away").rename(tmp_path / "out")
+    while job.status().waits or job.status().checkpoints_committed < committed + 2:
+        job.wait("10ms")
+    job.stop()
+    check_prefix(tmp_path)
+
+
+def test_job_that_dies_while_its_place_is_away_publishes_at_its_next_start(tmp_path: Path) -> None:
+    bids = dff.nexmark(rate=1_000, splits=1).bid.select("auction", "price", "ts")
+    sink = bids.stream.sink_parquet(f"{tmp_path}/out", roll_after="0s", lazy=True)
+    job = engine(tmp_path).start(sink)
+    while job.status().checkpoints_committed < 2:
+        job.wait("10ms")
+    (tmp_path / "out").rename(tmp_path / "away")
+    while not job.status().waits:
+        job.wait("10ms")
+    job.cancel()
+    job.wait()
+    (tmp_path / "away").rename(tmp_path / "out")
+    engine(tmp_path).start(sink).stop()
+    check_prefix(tmp_path)
+
+
+def check_prefix(folder: Path) -> None:
+    """What is published of one split is the beginning of it."""
+    found = pl.read_parquet(folder / "out/*.parquet")
+    whole = dff.nexmark(events=100_000, splits=1).bid.select("auction", "price", "ts")
+    assert_frame_equal(found, whole.head(found.height).collect(engine="in-memory"), check_row_order=False)

@@ -12,6 +12,8 @@ from polars.testing import assert_frame_equal
 import dataflare_fast as dff
 from dataflare_fast.errors import CallError, UnsupportedQuery
 
+from .rows import source
+
 ENGINE = dff.Engine(parallelism=2)
 START = datetime(2024, 1, 1)
 
@@ -187,3 +189,40 @@ def test_updates_of_an_interval_end_with_the_rows_of_polars() -> None:
     assert throttled.height <= 2 * 3
     final = throttled.drop("_change").unique("k", keep="last", maintain_order=True)
     assert_frame_equal(final, groups.collect(), check_row_order=False)
+
+
+def test_late_rows_stand_split_by_split() -> None:
+    rows = dff.from_batches(ticks([1, 2, 3, 4], 100, 7, 5, None), ticks([5, 6], 100, 1))
+    late = rows.stream.with_watermark("ts", delay="4s").stream.late()
+    first = late.select(pl.col("price").first(), last=pl.col("price").last())
+    assert first.collect(engine=ENGINE).rows() == [(2, 6)]
+    dff.testing.check(first, seeds=20)
+
+
+def test_month_start_keeps_the_time_of_day_and_closes_nothing() -> None:
+    # Jan 2 18:00 has a later month start than Jan 3 06:00.
+    hours = [datetime(2024, 1, 1) + timedelta(hours=6 * step) for step in range(40)]
+    rows = dff.from_batches(pl.DataFrame({"ts": hours})).stream.with_watermark("ts", delay="1h")
+    dff.testing.check(rows.group_by(pl.col("ts").dt.month_start()).agg(pl.len()), seeds=20)
+
+
+@pytest.mark.parametrize("ahead", [None, "10h"])
+def test_watermark_above_two_sources_never_waits_in_a_circle(ahead: str | None) -> None:
+    # A batch of one split behind a batch of the other, on two workers the other way round.
+    rows = pl.concat([source(1), source(2)]).stream.with_watermark("ts", delay="10m", ahead=ahead)
+    for seed in range(120):
+        dff.testing.simulate(rows.group_by_dynamic("ts", every="1h").agg(pl.len()), seed=seed)
+
+
+@pytest.mark.parametrize(
+    "value", [pl.col("price").last(), pl.col("ts").last().dt.second(), pl.col("ts").first()], ids=str
+)
+def test_first_and_last_of_a_whole_frame_need_no_tail(value: pl.Expr) -> None:
+    rows = dff.from_batches(ticks([1, 2, 3], 5, 1, 3), ticks([4], 4))
+    dff.testing.check(rows.stream.with_watermark("ts", delay="1m").select(value), seeds=20)
+
+
+def test_first_of_late_rows_follows_the_splits() -> None:
+    rows = dff.from_batches(ticks([1, 2, 3], 100, 7, 5), ticks([4, 5], 100, 1))
+    late = rows.stream.with_watermark("ts", delay="4s").stream.late()
+    dff.testing.check(late.head(3), seeds=20)

@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 
+from dataflare_fast import _core
 from dataflare_fast.checkpoint.folder import checkpoint_records, job_folder, read_format
 from dataflare_fast.errors import CallError, DataError
 
@@ -107,17 +108,16 @@ def _state(job: Path, record: dict[str, Any]) -> dict[str, pl.DataFrame]:
     tables: dict[str, list[pl.DataFrame]] = {}
     for operator, objects in record["operators"].items():
         for one in objects:
-            tables.setdefault(f"{operator}/{one['table']}", []).append(_table(job / one["name"], one["rows"]))
+            tables.setdefault(f"{operator}/{one['table']}", []).append(_table(job / one["name"], one))
     return {name: pl.concat(frames) for name, frames in tables.items()}
 
 
-def _table(path: Path, rows: int) -> pl.DataFrame:
+def _table(path: Path, entry: dict[str, Any]) -> pl.DataFrame:
     try:
-        frame = pl.read_ipc(path)
+        data = path.read_bytes()
+        _core.verify_object(json.dumps(entry), data)
+        return pl.read_ipc(data)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise DataError(
             f"checkpoint object {path}: expected an Arrow file, got {error}; restore an earlier checkpoint"
         ) from error
-    if frame.height != rows:
-        raise DataError(f"checkpoint object {path}: expected {rows} rows, got {frame.height}")
-    return frame

@@ -8,7 +8,8 @@ here: the driver (`rust/engine/src/runtime/simulated.rs`).
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import polars as pl
@@ -19,7 +20,22 @@ from dataflare_fast.planner.plan import plan
 from dataflare_fast.planner.sinks import Output
 from dataflare_fast.testing.comparison import assert_same_rows, has_open_lists
 
-__all__ = ["check", "simulate"]
+__all__ = ["Attempt", "check", "simulate"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One start of a job in a run that is written out.
+
+    Args:
+        workers: its parallelism.
+        commits: it dies right after so many commits; None: it runs to the end.
+        abandoned: so many checkpoints are abandoned before that.
+    """
+
+    workers: int
+    commits: int | None = None
+    abandoned: int = 0
 
 
 def check(
@@ -66,7 +82,14 @@ def check(
             raise
 
 
-def simulate(lf: pl.LazyFrame, *, seed: int, parallelism: int = 4, on_error: str = "raise") -> pl.DataFrame:
+def simulate(
+    lf: pl.LazyFrame,
+    *,
+    seed: int,
+    parallelism: int = 4,
+    on_error: str = "raise",
+    attempts: Sequence[Attempt] = (),
+) -> pl.DataFrame:
     """Runs a bounded query under one seed's schedule and gives what the sink has published.
 
     Args:
@@ -74,13 +97,15 @@ def simulate(lf: pl.LazyFrame, *, seed: int, parallelism: int = 4, on_error: str
         seed: decides everything.
         parallelism: each attempt runs on 1 to so many workers.
         on_error: as for `Engine`.
+        attempts: how often the job starts, on how many workers, and when it dies; without them the seed
+            decides that too, and lets writes fail.
 
     Returns:
         All rows, in the order of publication.
 
     Raises:
         CallError: an endless query.
-        InternalError: a schedule in which nothing can move any more.
+        InternalError: a schedule in which nothing can move any more; too few rows for `attempts`.
     """
     output = Output(frame=lf, connector="collect", carried=_core.Collector())
     planned = plan([output], on_error=on_error)
@@ -91,6 +116,7 @@ def simulate(lf: pl.LazyFrame, *, seed: int, parallelism: int = 4, on_error: str
         "parallelism": parallelism,
         "on_error": on_error,
         "checkpoint": None,
+        "attempts": [asdict(attempt) for attempt in attempts],
     }
     published = _core.simulate(planned.json, json.dumps(settings), planned.objects, seed)
     empty = pl.DataFrame(schema=planned.schemas[0])

@@ -5,6 +5,7 @@
 //! batches (`rust/py`).
 
 pub mod blocking;
+pub mod claim;
 pub mod columns;
 pub mod console;
 pub mod file_scan;

@@ -5,9 +5,11 @@ use crate::callback::CallbackSink;
 use crate::causes::Causes;
 use crate::collect::Collector;
 use crate::frame_function::PyFrameFunction;
+use crate::harness::Feed;
 use crate::python_sink::PythonSink;
 use crate::python_source::PythonSource;
 use crate::residual::PolarsResidual;
+use dataflare_connect::claim::{Owner, claimed};
 use dataflare_engine::expr::Residual;
 use dataflare_engine::operators::map_frame::FrameFunction;
 use dataflare_engine::operators::native::NativeFunction;
@@ -31,11 +33,19 @@ pub struct JobConnectors {
     cuts: Option<u64>,
     residual: PolarsResidual,
     causes: Causes,
+    /// Who the folders of sinks belong to; `None`: nothing is written.
+    owner: Option<Owner>,
 }
 
 impl JobConnectors {
-    pub fn new(objects: Vec<Py<PyAny>>, batch_rows: usize, cuts: Option<u64>, causes: Causes) -> Self {
-        Self { objects, batch_rows, cuts, residual: PolarsResidual, causes }
+    pub fn new(
+        objects: Vec<Py<PyAny>>,
+        batch_rows: usize,
+        cuts: Option<u64>,
+        causes: Causes,
+        owner: Option<Owner>,
+    ) -> Self {
+        Self { objects, batch_rows, cuts, residual: PolarsResidual, causes, owner }
     }
 
     fn causes(&self) -> Causes {
@@ -60,6 +70,12 @@ impl Connectors for JobConnectors {
                 let batches = Batches::new(object, self.batch_rows, self.cuts);
                 Ok(Arc::new(batches.map_err(|error| self.causes().keep(py, "from_batches", error))?)
                     as Arc<dyn Source>)
+            }),
+            "pushed" => Python::attach(|py| {
+                let object = self.object(connector, options)?.bind(py).cast::<Feed>().map_err(|_| {
+                    EngineError::internal("the plan", "pushed names an object that is no Feed")
+                })?;
+                Ok(Arc::new(object.get().source()) as Arc<dyn Source>)
             }),
             "python" => Python::attach(|py| {
                 let object = self.object(connector, options)?.clone_ref(py);
@@ -90,8 +106,13 @@ impl Connectors for JobConnectors {
                 let object = self.object(connector, options)?.clone_ref(py);
                 Ok(Arc::new(PythonSink::new(object, self.causes())) as Arc<dyn Sink>)
             }),
-            _ => dataflare_connect::sink(connector, options, schema)?
-                .ok_or_else(|| EngineError::call("sink", "a connector of this release", connector)),
+            _ => {
+                let sink = dataflare_connect::sink(connector, options, schema)?
+                    .ok_or_else(|| EngineError::call("sink", "a connector of this release", connector))?;
+                self.owner
+                    .as_ref()
+                    .map_or(Ok(Arc::clone(&sink)), |owner| claimed(sink.clone(), options, owner))
+            }
         }
     }
 

@@ -5,12 +5,14 @@ use crate::causes::Causes;
 use crate::changes::with_changes;
 use crate::connectors::JobConnectors;
 use crate::error::{InternalError, PyEngineError};
+use dataflare_connect::claim::Owner;
 use dataflare_engine::runtime::job::{Job, Settings};
-use dataflare_engine::runtime::simulated::{Roughness, simulate as run_simulated};
+use dataflare_engine::runtime::simulated::{Roughness, Scripted, simulate as run_simulated};
 use dataflare_engine::{Batch, EngineError};
 use dataflare_plan::Plan;
 use pyo3::prelude::*;
 use serde::Deserialize;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Settings that only sources see, beside those of the engine.
@@ -43,7 +45,8 @@ pub fn start(
     let settings: Settings = parse_settings(settings_json)?;
     let source: SourceSettings = parse_settings(settings_json)?;
     let causes = Causes::default();
-    let connectors = JobConnectors::new(objects, source.batch_rows, None, causes.clone());
+    let connectors =
+        JobConnectors::new(objects, source.batch_rows, None, causes.clone(), Some(owner(&settings)));
     let job =
         py.detach(|| Job::start(plan, &settings, &connectors)).map_err(|error| causes.raise(py, error))?;
     Ok(PyJob { job, causes })
@@ -62,15 +65,46 @@ pub fn simulate(
     let settings: Settings = parse_settings(settings_json)?;
     let source: SourceSettings = parse_settings(settings_json)?;
     let causes = Causes::default();
-    let connectors = JobConnectors::new(objects, source.batch_rows, Some(seed), causes.clone());
+    let connectors = JobConnectors::new(objects, source.batch_rows, Some(seed), causes.clone(), None);
     let roughness = Roughness { most_workers: settings.parallelism.max(1), ..Roughness::default() };
-    let published = py.detach(|| run_simulated(plan, &connectors, settings.on_error, roughness, seed));
+    let Script { attempts } = parse_settings(settings_json)?;
+    let published =
+        py.detach(|| run_simulated(plan, &connectors, settings.on_error, roughness, &attempts, seed));
     let published = published.map_err(|error| causes.raise(py, error))?;
     let shown = |batches: Vec<Batch>| {
         batches.into_iter().map(|batch| with_changes(batch).map(ArrowBatch::new)).collect()
     };
     let shown = published.into_iter().map(shown).collect::<Result<Vec<Vec<_>>, EngineError>>();
     Ok(shown.map_err(PyEngineError::from)?)
+}
+
+/// Without a checkpoint no job is the same as any other.
+fn owner(settings: &Settings) -> Owner {
+    static JOBS: AtomicU64 = AtomicU64::new(0);
+    match &settings.checkpoint {
+        Some(checkpoint) => {
+            let path =
+                std::path::absolute(&checkpoint.path).unwrap_or_else(|_| checkpoint.path.clone().into());
+            Owner {
+                job: format!("job '{}' of checkpoint folder {}", settings.name, path.display()),
+                lasting: true,
+            }
+        }
+        None => {
+            let (process, number) = (std::process::id(), JOBS.fetch_add(1, Ordering::Relaxed));
+            let job = format!(
+                "job '{}' without a checkpoint (number {number} of process {process})",
+                settings.name
+            );
+            Owner { job, lasting: false }
+        }
+    }
+}
+
+/// Settings of a simulation alone.
+#[derive(Deserialize)]
+struct Script {
+    attempts: Vec<Scripted>,
 }
 
 fn parse_settings<T: for<'a> Deserialize<'a>>(json: &str) -> PyResult<T> {

@@ -14,6 +14,8 @@
 //! | `collect`, `callback`, `python_sink`, `changes` | sinks in memory and in Python |
 //! | `residual`, `expressions` | expressions of Polars, and which have a kernel |
 //! | `job` | start, wait, stop |
+//! | `checkpoints` | objects of a checkpoint, checked |
+//! | `harness` | a query that a test drives |
 //! | `plans`, `reading` | a plan explained; a source read without a job, for plain Polars |
 
 mod allocator;
@@ -22,11 +24,13 @@ mod batches;
 mod callback;
 mod causes;
 mod changes;
+mod checkpoints;
 mod collect;
 mod connectors;
 mod error;
 mod expressions;
 mod frame_function;
+mod harness;
 mod job;
 mod plans;
 mod python_sink;
@@ -49,7 +53,10 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(reading::read_split, module)?)?;
     module.add_function(wrap_pyfunction!(job::start, module)?)?;
     module.add_function(wrap_pyfunction!(job::simulate, module)?)?;
+    module.add_function(wrap_pyfunction!(checkpoints::verify_object, module)?)?;
     module.add_class::<job::PyJob>()?;
+    module.add_class::<harness::Feed>()?;
+    module.add_class::<harness::Harness>()?;
     module.add_class::<collect::Collector>()?;
     module.add_class::<arrow_capsule::ArrowBatch>()
 }

@@ -5,6 +5,7 @@
 //! An epoch that fails or takes too long is abandoned: its barriers still flow, its record is never written, and the next
 //! epoch, relative to the last *committed* one, holds everything.
 
+use super::confirming::Confirming;
 use super::log::Log;
 use super::record::{Checkpoint, Object, WatermarkRecord};
 use crate::error::{EngineError, Result};
@@ -91,6 +92,8 @@ pub struct CheckpointStatus {
     pub last_commit: Option<Instant>,
     /// Why the newest epoch was abandoned.
     pub last_failure: Option<String>,
+    /// Sinks whose place is away, with the epoch that is committed and not published.
+    pub waits: Vec<String>,
 }
 
 /// Job and coordinator talk through this.
@@ -161,7 +164,10 @@ pub struct Coordinator {
     next_start: Instant,
     in_flight: Option<InFlight>,
     failures: u32,
+    confirming: Confirming,
     draining: bool,
+    /// The last epoch is committed; only sinks may still have to confirm.
+    closed: bool,
     finished: bool,
 }
 
@@ -181,6 +187,7 @@ impl Coordinator {
     pub fn new(parts: Parts, log: Option<Log>, schedule: Schedule, control: Arc<Control>) -> Self {
         let epoch = log.as_ref().map_or(0, Log::last_epoch);
         let next_start = parts.shared.clock.now().plus(schedule.interval_ns);
+        let confirming = Confirming::new(log.is_some());
         Self {
             parts,
             log,
@@ -190,7 +197,9 @@ impl Coordinator {
             next_start,
             in_flight: None,
             failures: 0,
+            confirming,
             draining: false,
+            closed: false,
             finished: false,
         }
     }
@@ -208,7 +217,18 @@ impl Coordinator {
             self.take(acknowledgement)?;
             return Ok(Progress::Worked);
         }
+        let retry_at = self.confirming.retry_at();
+        if retry_at.is_some_and(|at| now >= at) {
+            self.confirm(now)?;
+            return Ok(if self.finished { Progress::Finished } else { Progress::Worked });
+        }
+        if self.closed {
+            return Ok(self.leave_unless_waiting(retry_at));
+        }
         if self.in_flight.as_ref().is_some_and(|epoch| epoch.missing == 0) {
+            if self.confirming.blocks() {
+                return Ok(Progress::Idle(retry_at));
+            }
             self.commit(now)?;
             return Ok(if self.finished { Progress::Finished } else { Progress::Worked });
         }
@@ -216,7 +236,8 @@ impl Coordinator {
             let timeout = epoch.started.plus(self.schedule.timeout_ns);
             // The last epoch of a job without a log has nothing to fall back on: it may take its time.
             if now < timeout || self.log.is_none() {
-                return Ok(Progress::Idle(self.log.as_ref().map(|_| timeout)));
+                let wake = self.log.as_ref().map(|_| timeout);
+                return Ok(Progress::Idle(retry_at.map_or(wake, |at| Some(at.min(timeout)))));
             }
             let reason =
                 format!("epoch {}: {} instances had not answered in time", epoch.epoch, epoch.missing);
@@ -264,7 +285,10 @@ impl Coordinator {
         let is_last = ended || request == Request::Savepoint;
         let is_due = self.log.is_some() && (now >= self.next_start || request == Request::Checkpoint);
         if !is_last && !is_due {
-            return Ok(Progress::Idle(self.log.as_ref().map(|_| self.next_start)));
+            let wake = self.log.as_ref().map(|_| self.next_start);
+            return Ok(Progress::Idle(
+                self.confirming.retry_at().map_or(wake, |at| Some(at.min(self.next_start))),
+            ));
         }
         if request == Request::Checkpoint {
             self.control.ask(Request::None);
@@ -351,6 +375,7 @@ impl Coordinator {
                 watermarks,
                 operators: epoch.operators,
                 sinks: sinks.clone(),
+                unconfirmed: self.confirming.unconfirmed(),
             };
             match log.commit(checkpoint) {
                 Ok(()) => {}
@@ -365,9 +390,11 @@ impl Coordinator {
             if let (Some(identity), Some(sink)) = (&role.identity, &role.sink)
                 && let Some(prepared) = sinks.get(identity)
             {
-                sink.confirm(epoch.epoch, prepared)?;
+                self.confirming.add(identity, sink, epoch.epoch, prepared.clone());
             }
         }
+        self.closed = epoch.is_last;
+        self.confirm(now)?;
         self.parts.shared.committed.store(epoch.epoch, Ordering::Release);
         for (name, dealer) in &self.parts.dealers {
             if let Some(offsets) = epoch.sources.get(name) {
@@ -392,12 +419,30 @@ impl Coordinator {
                 status.last_failure = Some(format!("old checkpoints were not removed: {error}"))
             });
         }
-        if epoch.is_last {
-            self.finished = true;
-            self.parts.shared.leave.store(true, Ordering::Release);
-            self.parts.shared.wake_all();
+        if self.closed {
+            self.leave_unless_waiting(self.confirming.retry_at());
         }
         Ok(())
+    }
+
+    /// Lets sinks publish what is committed, as far as their places can be reached.
+    fn confirm(&mut self, now: Instant) -> Result<()> {
+        self.confirming.run(now)?;
+        let waits = self.confirming.waits();
+        self.note(|status| status.waits = waits);
+        Ok(())
+    }
+
+    /// Ends the job once the last epoch is published. A job that was stopped leaves that to its next start.
+    fn leave_unless_waiting(&mut self, retry_at: Option<Instant>) -> Progress {
+        let request = *self.control.request.lock().unwrap_or_else(PoisonError::into_inner);
+        if retry_at.is_some() && request != Request::Savepoint {
+            return Progress::Idle(retry_at);
+        }
+        self.finished = true;
+        self.parts.shared.leave.store(true, Ordering::Release);
+        self.parts.shared.wake_all();
+        Progress::Finished
     }
 
     fn note(&self, change: impl FnOnce(&mut CheckpointStatus)) {

@@ -13,7 +13,9 @@
 //! | [`log`] | the log: attempts, fencing, reading back |
 //! | [`table_file`] | state tables as Arrow IPC |
 //! | [`coordinator`] | one epoch after the other |
+//! | [`confirming`] | what sinks publish after a record, again until it works |
 
+pub mod confirming;
 pub mod coordinator;
 pub mod log;
 pub mod record;

@@ -37,6 +37,16 @@ pub struct Checkpoint {
     pub operators: BTreeMap<String, Vec<Object>>,
     /// By sink identity, then worker.
     pub sinks: BTreeMap<String, Vec<Prepared>>,
+    /// By sink identity: epochs of earlier records that the sink has not confirmed, oldest first.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unconfirmed: BTreeMap<String, Vec<Unconfirmed>>,
+}
+
+/// What a sink prepared for an epoch that is committed and not yet published.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Unconfirmed {
+    pub epoch: Epoch,
+    pub prepared: Vec<Prepared>,
 }
 
 /// The watermark of one node at the cut.

@@ -30,25 +30,37 @@ pub fn encode(name: String, table: &StateTable) -> Result<(Object, Vec<u8>)> {
     Ok((object, bytes))
 }
 
+/// Checks an object against its entry.
+///
+/// # Errors
+/// [`EngineError::Data`] naming the object when size or checksum differ.
+pub fn verify(object: &Object, bytes: &[u8]) -> Result<()> {
+    let found = crc32c::crc32c(bytes);
+    if bytes.len() == object.size && found == object.crc32c {
+        return Ok(());
+    }
+    Err(damaged(
+        object,
+        format!(
+            "expected {} bytes with CRC32C {:08x}, got {} bytes with {found:08x}: the object is damaged; restore an earlier checkpoint",
+            object.size,
+            object.crc32c,
+            bytes.len()
+        ),
+    ))
+}
+
+fn damaged(object: &Object, reason: String) -> EngineError {
+    EngineError::Data { place: format!("checkpoint object {}", object.name), row: 0, reason }
+}
+
 /// The table of an object, checked against its entry.
 ///
 /// # Errors
 /// [`EngineError::Data`] naming the object when size or checksum differ.
 pub fn decode(object: &Object, bytes: &[u8]) -> Result<StateTable> {
-    let damaged = |reason: String| EngineError::Data {
-        place: format!("checkpoint object {}", object.name),
-        row: 0,
-        reason,
-    };
-    let found = crc32c::crc32c(bytes);
-    if bytes.len() != object.size || found != object.crc32c {
-        return Err(damaged(format!(
-            "expected {} bytes with CRC32C {:08x}, got {} bytes with {found:08x}: the object is damaged; restore an earlier checkpoint",
-            object.size,
-            object.crc32c,
-            bytes.len()
-        )));
-    }
+    verify(object, bytes)?;
+    let damaged = |reason| damaged(object, reason);
     let reader = FileReader::try_new(Cursor::new(bytes), None).map_err(|error| damaged(error.to_string()))?;
     let schema = reader.schema();
     let batches = reader.collect::<Result<Vec<_>, _>>().map_err(|error| damaged(error.to_string()))?;

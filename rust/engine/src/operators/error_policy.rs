@@ -28,17 +28,45 @@ pub enum OnError {
     DeadLetter,
 }
 
+/// Names of splits, for people.
+#[derive(Clone)]
+pub struct SplitNames(Arc<dyn Fn(Order) -> Option<String> + Send + Sync>);
+
+impl SplitNames {
+    /// `name`: gives the name of the split that a batch belongs to, if it has one.
+    pub fn new(name: impl Fn(Order) -> Option<String> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(name))
+    }
+
+    fn of(&self, order: Order) -> String {
+        (self.0)(order).unwrap_or_else(|| order.split.to_string())
+    }
+}
+
+impl std::fmt::Debug for SplitNames {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SplitNames")
+    }
+}
+
 /// The choice at one operator.
 #[derive(Clone, Debug)]
 pub struct ErrorPolicy {
     on_error: OnError,
     operator: String,
+    splits: SplitNames,
 }
 
 impl ErrorPolicy {
     /// `operator`: how messages call the place.
     pub fn new(on_error: OnError, operator: impl Into<String>) -> Self {
-        Self { on_error, operator: operator.into() }
+        Self { on_error, operator: operator.into(), splits: SplitNames::new(|_| None) }
+    }
+
+    /// Dead letters call splits by these names; without them, by numbers.
+    #[must_use]
+    pub fn with_splits(self, splits: SplitNames) -> Self {
+        Self { splits, ..self }
     }
 
     /// The user's choice.
@@ -85,7 +113,7 @@ impl ErrorPolicy {
             &self.operator,
             rejected.code,
             rejected.message.as_str(),
-            &order.split.to_string(),
+            &self.splits.of(order),
             &rejected.offset,
         ];
         let details = details.map(|text| Arc::new(StringViewArray::from(vec![text])) as ArrayRef);
@@ -101,7 +129,7 @@ impl ErrorPolicy {
         let taken = take_record_batch(&input.records, &rows)?;
         let position =
             taken.column_by_name(POSITION).map(|column| column.as_primitive::<UInt64Type>().clone());
-        let split = input.order.map(|order| order.split.to_string());
+        let split = input.order.map(|order| self.splits.of(order));
         let offsets: StringViewArray = (0..firsts.len())
             .map(|row| {
                 position

@@ -34,6 +34,8 @@ pub const AHEAD: usize = 2;
 pub struct Watermark {
     column: usize,
     keep_time: bool,
+    /// Somebody reads the late rows: each batch gives one there too, so that their numbers have no holes.
+    has_late: bool,
     sequencer: Arc<Sequencer>,
     clock: Arc<dyn Clock>,
     policy: ErrorPolicy,
@@ -56,6 +58,7 @@ impl Watermark {
     pub fn new(
         column: usize,
         keep_time: bool,
+        has_late: bool,
         sequencer: Arc<Sequencer>,
         clock: Arc<dyn Clock>,
         policy: ErrorPolicy,
@@ -64,6 +67,7 @@ impl Watermark {
         Self {
             column,
             keep_time,
+            has_late,
             sequencer,
             clock,
             policy,
@@ -73,18 +77,23 @@ impl Watermark {
         }
     }
 
-    fn step(&mut self, out: &mut Output) -> Result<Flow> {
+    /// Releases what can be released. It goes on taking batches while others wait: a batch of another split behind them
+    /// may be the one that another worker waits for. The dealer bounds how many are on their way.
+    fn step(&mut self, out: &mut Output) -> Result<()> {
         // P is read before anything is released: it covers only batches that were published by then, and those of them
         // which this instance holds are released below, since all before them are published too.
         let promise = self.sequencer.promise();
-        while let Some(first) = self.waiting.front() {
-            let Some(before) =
-                self.sequencer.take_before((first.order.input, first.order.split), first.order.sequence)
-            else {
-                break;
-            };
-            if let Some(waiting) = self.waiting.pop_front() {
-                self.release(waiting, before, out)?;
+        // Not only the first: with `ahead` a batch is published when it is released, and another worker may wait for it.
+        let mut index = 0;
+        while let Some(waiting) = self.waiting.get(index) {
+            let key = (waiting.order.input, waiting.order.split);
+            match self.sequencer.take_before(key, waiting.order.sequence) {
+                Some(before) => {
+                    if let Some(waiting) = self.waiting.remove(index) {
+                        self.release(waiting, before, out)?;
+                    }
+                }
+                None => index += 1,
             }
         }
         // With `ahead`, releasing publishes: what is still held is outside the prefix either way.
@@ -92,7 +101,7 @@ impl Watermark {
             self.forwarded = promise;
             out.watermark(promise);
         }
-        Ok(if self.waiting.is_empty() { Flow::Ready } else { Flow::More })
+        Ok(())
     }
 
     fn release(&mut self, waiting: Waiting, before: SplitTime, out: &mut Output) -> Result<()> {
@@ -107,23 +116,34 @@ impl Watermark {
                 self.clock.now(),
             );
         }
-        let batch = if self.keep_time { with_time(batch, &times)? } else { batch };
         let Some(fates) = verdict.fates else {
-            out.push(batch);
+            if self.has_late {
+                let records = without_time(batch.records.slice(0, 0))?;
+                out.push_to(LATE, batch.clone().with_records(records));
+            }
+            out.push(self.timed(batch, &times)?);
             return Ok(());
         };
         let errors = self.errors_of(&fates, &batch);
         if let (_, Some(letter)) = self.policy.apply(&batch, &errors)? {
             out.push_to(AHEAD, letter);
         }
-        for (port, fate) in [(LATE, Fate::Late), (0, Fate::OnTime)] {
-            let mask: BooleanArray = fates.iter().map(|one| Some(*one == fate)).collect();
-            if port == 0 || mask.true_count() > 0 {
-                let records = filter_record_batch(&batch.records, &mask)?;
-                out.push_to(port, batch.clone().with_records(records));
-            }
+        let mask_of = |fate| -> BooleanArray { fates.iter().map(|one| Some(*one == fate)).collect() };
+        let late = mask_of(Fate::Late);
+        if self.has_late || late.true_count() > 0 {
+            // Without event times, also those of a watermark below: they stand split by split.
+            let records = without_time(filter_record_batch(&batch.records, &late)?)?;
+            out.push_to(LATE, batch.clone().with_records(records));
         }
+        let batch = self.timed(batch, &times)?;
+        let records = filter_record_batch(&batch.records, &mask_of(Fate::OnTime))?;
+        out.push(batch.with_records(records));
         Ok(())
+    }
+
+    /// With the hidden column of event times, if operators above need it.
+    fn timed(&self, batch: Batch, times: &Int64Array) -> Result<Batch> {
+        if self.keep_time { with_time(batch, times) } else { Ok(batch) }
     }
 
     fn errors_of(&self, fates: &[Fate], batch: &Batch) -> RowErrors {
@@ -157,7 +177,8 @@ impl Operator for Watermark {
             self.sequencer.publish((order.input, order.split), order.sequence, maximum, self.clock.now());
         }
         self.waiting.push_back(Waiting { batch, order, times, extents });
-        self.step(out)
+        self.step(out)?;
+        Ok(Flow::Ready)
     }
 
     fn on_watermark(&mut self, _: Input, _: Timestamp, _: Timestamp, _: &mut Output) -> Result<Flow> {
@@ -165,12 +186,25 @@ impl Operator for Watermark {
         Ok(Flow::Ready)
     }
 
+    fn on_end(&mut self, _input: Input, out: &mut Output) -> Result<Flow> {
+        self.step(out)?;
+        Ok(if self.waiting.is_empty() { Flow::Ready } else { Flow::More })
+    }
+
     fn on_more(&mut self, out: &mut Output) -> Result<Flow> {
-        self.step(out)
+        // After the end: More until the last one has left. Before it: as with a batch.
+        self.on_end(0, out)
     }
 
     fn is_due(&self) -> bool {
-        self.sequencer.promise() > self.forwarded
+        let can_leave = |waiting: &Waiting| {
+            self.sequencer.is_known_before((waiting.order.input, waiting.order.split), waiting.order.sequence)
+        };
+        self.sequencer.promise() > self.forwarded || self.waiting.iter().any(can_leave)
+    }
+
+    fn is_settled(&mut self) -> Result<bool> {
+        Ok(self.waiting.is_empty())
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -180,7 +214,8 @@ impl Operator for Watermark {
     fn on_clock(&mut self, now: Instant, out: &mut Output) -> Result<Flow> {
         self.next_look = look_after(now, &self.sequencer);
         self.sequencer.on_clock(now);
-        self.step(out)
+        self.step(out)?;
+        Ok(Flow::Ready)
     }
 
     fn state_bytes(&self) -> usize {
@@ -284,6 +319,13 @@ impl Judging {
 
 fn is_ahead(at: Timestamp, maximum: Timestamp, ahead: Option<i64>) -> bool {
     ahead.is_some_and(|ahead| maximum != Timestamp::MIN && at.0 > maximum.0.saturating_add(ahead))
+}
+
+fn without_time(mut records: RecordBatch) -> Result<RecordBatch> {
+    if let Ok(index) = records.schema().index_of(TIME) {
+        records.remove_column(index);
+    }
+    Ok(records)
 }
 
 fn with_time(batch: Batch, times: &Int64Array) -> Result<Batch> {

@@ -14,11 +14,12 @@ use crate::checkpoint::coordinator::{Parts, TaskRole, WatermarkNode};
 use crate::checkpoint::log::Log;
 use crate::checkpoint::record::Checkpoint;
 use crate::error::{EngineError, Result};
+use crate::event::Order;
 use crate::expr::{Program, Residual};
 use crate::operators::Operator as Instance;
 use crate::operators::aggregate_plan::AggregatePlan;
 use crate::operators::earliest::Earliest;
-use crate::operators::error_policy::{ErrorPolicy, OnError};
+use crate::operators::error_policy::{ErrorPolicy, OnError, SplitNames};
 use crate::operators::explode::Explode;
 use crate::operators::filter::Filter;
 use crate::operators::head::Head;
@@ -295,10 +296,13 @@ impl Assembly<'_> {
                 self.blueprint.plan.nodes.get(node.inputs[0]).map_or(&node.schema, |input| &input.schema);
             let sink = self.connectors.sink(connector, options, schema)?;
             let prepared = self.prepared(id);
-            if let Some(restored) = self.restored
-                && !prepared.is_empty()
-            {
-                sink.confirm(restored.checkpoint.epoch, &prepared)?;
+            if let Some(restored) = self.restored {
+                for earlier in restored.checkpoint.unconfirmed.get(&self.identity(id)).into_iter().flatten() {
+                    sink.confirm(earlier.epoch, &earlier.prepared)?;
+                }
+                if !prepared.is_empty() {
+                    sink.confirm(restored.checkpoint.epoch, &prepared)?;
+                }
             }
             sink.clean(&prepared)?;
             sinks.insert(id, sink);
@@ -388,6 +392,21 @@ impl Assembly<'_> {
             .collect()
     }
 
+    /// How users know the splits of the rows at a node: their names, behind that of the source where there are several.
+    fn split_names(&self, node: NodeId, dealers: &BTreeMap<NodeId, Arc<Dealer>>) -> SplitNames {
+        let sources: Vec<(String, Arc<Dealer>)> = self
+            .blueprint
+            .inputs_of(node)
+            .into_iter()
+            .filter_map(|source| Some((self.identity(source), Arc::clone(dealers.get(&source)?))))
+            .collect();
+        SplitNames::new(move |order: Order| {
+            let (source, dealer) = sources.get(order.input as usize)?;
+            let name = dealer.split_names().get(order.split as usize)?.clone();
+            Some(if sources.len() > 1 { format!("{source}/{name}") } else { name })
+        })
+    }
+
     fn roles(&self, sinks: &BTreeMap<NodeId, Arc<dyn Sink>>) -> Vec<TaskRole> {
         let tasks = self.blueprint.tasks.iter();
         tasks
@@ -413,7 +432,10 @@ impl Assembly<'_> {
     ) -> Result<Body> {
         let missing = || EngineError::internal(&task.place, "a part of it was not opened");
         let node = &self.blueprint.plan.nodes[task.node];
-        let policy = || ErrorPolicy::new(self.layout.on_error, task.place.clone());
+        let policy = || {
+            ErrorPolicy::new(self.layout.on_error, task.place.clone())
+                .with_splits(self.split_names(task.node, dealers))
+        };
         let mut instance: Box<dyn Instance> = match (task.kind, &node.operator) {
             (TaskKind::Source, _) => {
                 let dealer = Arc::clone(dealers.get(&task.node).ok_or_else(missing)?);
@@ -429,7 +451,11 @@ impl Assembly<'_> {
                 let sequencer = Arc::clone(sequencers.get(&task.node).ok_or_else(missing)?);
                 let column = column_index(&arrow_schema(&node.schema), column)?;
                 let keep_time = self.blueprint.ordered[task.node];
-                Box::new(Watermark::new(column, keep_time, sequencer, Arc::clone(&self.clock), policy()))
+                let has_late = self.blueprint.plan.nodes.iter().any(|above| {
+                    matches!(above.operator, Operator::Late) && above.inputs.contains(&task.node)
+                });
+                let clock = Arc::clone(&self.clock);
+                Box::new(Watermark::new(column, keep_time, has_late, sequencer, clock, policy()))
             }
             (TaskKind::Filter, Operator::Filter { predicate }) => {
                 let named = NamedExpr { name: "predicate".into(), expr: predicate.clone() };

@@ -314,7 +314,9 @@ fn has_event_time(plan: &Plan, id: NodeId) -> bool {
     let node = &plan.nodes[id];
     match node.operator {
         Operator::Watermark { .. } => true,
+        // Late rows stand split by split.
         Operator::Source { .. }
+        | Operator::Late
         | Operator::Aggregate { .. }
         | Operator::Session { .. }
         | Operator::Join { .. }

@@ -14,6 +14,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A split is left alone while it is this far (in event time) ahead of another one with data ready.
 const MAX_SKEW_NS: i64 = 60_000_000_000;
+/// Batches of a split that are on their way to a watermark node, for each worker: what waits there for an earlier batch
+/// is bounded by it.
+const ON_THEIR_WAY: u64 = 16;
+/// When to ask again for a split that had too many.
+const RETRY_NS: u64 = 500_000;
 /// How often a growing source is asked for new splits.
 const DISCOVERY_NS: u64 = 1_000_000_000;
 
@@ -69,6 +74,8 @@ struct Shared {
     next_discovery: Instant,
     /// Splits tried in turn when no watermark tells them apart.
     turn: usize,
+    /// A split with data was left alone because too many of its batches are on their way.
+    held_back: bool,
     closed: bool,
 }
 
@@ -156,7 +163,11 @@ impl Dealer {
 
     /// When to ask again although nothing woke the worker: a growing source is looked at now and then.
     pub fn next_look(&self, now: Instant) -> Option<Instant> {
-        self.source.grows().then(|| self.lock().next_discovery.max(now.plus(1_000_000)))
+        let shared = self.lock();
+        if shared.held_back {
+            return Some(now.plus(RETRY_NS));
+        }
+        self.source.grows().then(|| shared.next_discovery.max(now.plus(1_000_000)))
     }
 
     /// Starts an epoch: notes the next offset of each split, and has each worker told.
@@ -282,8 +293,21 @@ impl Dealer {
             .first()
             .and_then(|listener| listener.sequencer.lateness().tick_ns)
             .map(|ns| MAX_SKEW_NS / ns);
-        let ready = |index: &usize| shared.splits[*index].peeked.is_some();
-        let mut in_turn = (0..count).map(|step| (turn + step) % count).filter(ready);
+        let most = ON_THEIR_WAY * shared.told.len() as u64;
+        let mut held_back = false;
+        let mut ready: Vec<usize> = (0..count).map(|step| (turn + step) % count).collect();
+        ready.retain(|index| {
+            let reading = &shared.splits[*index];
+            let is_full = reading.peeked.is_some()
+                && self.listeners.iter().any(|listener| {
+                    let key = split_key(listener.input, *index);
+                    listener.sequencer.unpublished(key, reading.sequence) >= most
+                });
+            held_back |= is_full;
+            reading.peeked.is_some() && !is_full
+        });
+        shared.held_back = held_back;
+        let mut in_turn = ready.into_iter();
         let chosen = match (self.listeners.first(), skew) {
             (Some(listener), Some(skew)) => {
                 let watermark =

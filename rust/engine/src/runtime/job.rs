@@ -91,7 +91,7 @@ pub struct Status {
     pub rows_late: u64,
     /// Rows known to wait at the sources.
     pub pending_rows: Option<u64>,
-    /// What sources wait for.
+    /// What sources and sinks wait for.
     pub waits: Vec<String>,
     pub checkpoint_epoch: u64,
     pub checkpoints_committed: u64,
@@ -239,6 +239,7 @@ impl Job {
             waits.extend(waits_for.map(|reason| format!("{name}: {reason}")));
         }
         let checkpoint = running.control.status();
+        waits.extend(checkpoint.waits.iter().cloned());
         let now = running.clock.now();
         Status {
             state: running.state(),

@@ -168,6 +168,20 @@ impl Sequencer {
         (split.next == sequence).then_some(split.time)
     }
 
+    /// True if `take_before` would give something.
+    pub fn is_known_before(&self, key: SplitKey, sequence: u64) -> bool {
+        let shared = self.lock();
+        shared
+            .splits
+            .get(&key)
+            .is_some_and(|split| split.next == sequence || split.before.contains_key(&sequence))
+    }
+
+    /// How many of a split's first `dealt` batches are not in its published prefix.
+    pub fn unpublished(&self, key: SplitKey, dealt: u64) -> u64 {
+        self.lock().splits.get(&key).map_or(0, |split| dealt.saturating_sub(split.next))
+    }
+
     /// The reader has ended after `batches` batches. Returns true if P rose.
     pub fn end_split(&self, key: SplitKey, batches: u64) -> bool {
         let mut shared = self.lock();

@@ -41,6 +41,16 @@ pub struct Roughness {
     pub most_workers: usize,
 }
 
+/// One attempt of a run whose attempts are written out, for tests that need certain steps; the rest stays random.
+#[derive(Clone, Copy, Debug, serde::Deserialize)]
+pub struct Scripted {
+    pub workers: usize,
+    /// It dies right after so many commits; `None`: it runs to the end.
+    pub commits: Option<u64>,
+    /// So many epochs are abandoned before that.
+    pub abandoned: u64,
+}
+
 impl Default for Roughness {
     fn default() -> Self {
         Self { kills: 4, most_workers: 4 }
@@ -50,13 +60,17 @@ impl Default for Roughness {
 /// Runs a bounded plan to its end and gives what each sink has published, in node order. Sinks of the plan are replaced
 /// by transactional ones in memory.
 ///
+/// `script`: the attempts, if they are to be certain ones; nothing fails then but what it says.
+///
 /// # Errors
-/// What the job fails with, but not simulated failures; [`EngineError::Internal`] when nothing can move any more.
+/// What the job fails with, but not simulated failures; [`EngineError::Internal`] when nothing can move any more, or the
+/// input ends before the script does.
 pub fn simulate(
     plan: Plan,
     connectors: &dyn Connectors,
     on_error: OnError,
     roughness: Roughness,
+    script: &[Scripted],
     seed: u64,
 ) -> Result<Vec<Vec<Batch>>> {
     let blueprint = Blueprint::new(plan)?;
@@ -65,14 +79,22 @@ pub fn simulate(
         Arc::new(ObjectStorePlace::new(Arc::new(object_store::memory::InMemory::new()), "memory"));
     let faults = Arc::new(Mutex::new(Faults {
         random: SmallRng::seed_from_u64(random.random()),
-        left: roughness.kills,
+        left: if script.is_empty() { roughness.kills } else { 0 },
     }));
     let store: Arc<dyn Store> = Arc::new(RoughStore { inner: memory, faults: Arc::clone(&faults) });
     let parts =
         SimulatedConnectors { inner: connectors, faults: Arc::clone(&faults), sinks: Mutex::default() };
+    let mut stages = script.iter();
     loop {
         let attempt = Attempt { blueprint: &blueprint, connectors: &parts, on_error, store: &store };
-        match attempt.run(&mut random, &faults, roughness) {
+        let stage = stages.next();
+        match attempt.run(&mut random, &faults, roughness, stage) {
+            Ok(true) if stages.len() > 0 => {
+                return Err(EngineError::internal(
+                    "the script of a simulation",
+                    format!("the input has ended and {} attempts are left; give more rows", stages.len()),
+                ));
+            }
             Ok(true) => break,
             Ok(false) => {}
             Err(error) if is_simulated(&error) => {}
@@ -95,12 +117,19 @@ struct Attempt<'a> {
 
 impl Attempt<'_> {
     /// True: the job has finished; false: it died.
-    fn run(&self, random: &mut SmallRng, faults: &Mutex<Faults>, roughness: Roughness) -> Result<bool> {
+    fn run(
+        &self,
+        random: &mut SmallRng,
+        faults: &Mutex<Faults>,
+        roughness: Roughness,
+        stage: Option<&Scripted>,
+    ) -> Result<bool> {
         lock(&self.connectors.sinks).iter().for_each(|sink| *lock(&sink.opened) = false);
         let opened = Log::open(Arc::clone(self.store), "simulation", "simulation", 2, Restore::Latest)?;
         let clock = Arc::new(ManualClock::default());
+        let drawn = random.random_range(1..=roughness.most_workers.max(1));
         let layout = Layout {
-            workers: random.random_range(1..=roughness.most_workers.max(1)),
+            workers: stage.map_or(drawn, |stage| stage.workers.max(1)),
             ring_capacity: 1,
             queue_capacity: 1,
             memory_limit: None,
@@ -122,7 +151,7 @@ impl Attempt<'_> {
             restored.as_ref(),
             number,
         )?;
-        drive(assembled, opened.log, &clock, random, faults)
+        drive(assembled, opened.log, &clock, random, faults, stage)
     }
 }
 
@@ -132,6 +161,7 @@ fn drive(
     clock: &ManualClock,
     random: &mut SmallRng,
     faults: &Mutex<Faults>,
+    stage: Option<&Scripted>,
 ) -> Result<bool> {
     let schedule = Schedule {
         interval_ns: INTERVAL_NS * random.random_range(1..=64),
@@ -150,6 +180,16 @@ fn drive(
         }
         if coordinator.is_in_flight() && random.random_ratio(1, 300) && lock(faults).spend() {
             coordinator.abandon("abandoned by the seed".into(), crate::time::Clock::now(clock))?;
+        }
+        if let Some(stage) = stage {
+            let status = control.status();
+            let is_short = status.abandoned < stage.abandoned;
+            if is_short && coordinator.is_in_flight() && random.random_ratio(1, 20) {
+                coordinator.abandon("abandoned by the script".into(), crate::time::Clock::now(clock))?;
+            }
+            if !is_short && stage.commits.is_some_and(|commits| status.committed >= commits) {
+                return Ok(false);
+            }
         }
         if random.random_ratio(1, 100) {
             control.ask(Request::Checkpoint);
