@@ -14,7 +14,6 @@ import polars as pl
 
 from dataflare_fast.config import parse_bytes, parse_duration_ns
 from dataflare_fast.errors import CallError
-from dataflare_fast.planner.visitor.plan import read_plan
 from dataflare_fast.words.apply import Apply
 from dataflare_fast.words.hopping import hopping_offset
 from dataflare_fast.words.letters import letter_columns

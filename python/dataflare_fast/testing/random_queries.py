@@ -14,7 +14,8 @@ from typing import Any, Final, Literal
 
 import polars as pl
 
-from dataflare_fast.testing.check import assert_same_rows, simulate
+from dataflare_fast.testing.check import simulate
+from dataflare_fast.testing.comparison import assert_same_rows
 from dataflare_fast.testing.query_tables import (
     AGGREGATES,
     EXPRESSIONS,
