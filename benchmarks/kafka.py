@@ -1,8 +1,8 @@
 """`python -m benchmarks kafka`: Kafka JSON, Nexmark q1, Parquet, against a loop without an engine.
 
 The loop is `rust/connect/examples/kafka_anchor.rs`: the same batch queue of librdkafka, arrow-json and the
-same Parquet writer, a thread for each of two partitions. Needs a broker: `DATAFLARE_SERVICES` names a folder
-with a `kafka.sh` that starts one, or `--brokers` one that runs.
+same Parquet writer (snappy), a thread for each of two partitions. Needs a broker: `DATAFLARE_SERVICES` names
+a folder with a `kafka.sh` that starts one, or `--brokers` one that runs.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--events", type=int, default=4_348_000, help="written before, all three kinds")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--brokers", help="host:port of a broker that runs")
+    parser.add_argument("--anchor", help="a kafka_anchor that is built already")
     given = parser.parse_args(words)
-    anchor = _build_anchor()
+    anchor = given.anchor or _build_anchor()
     topic = f"bench-{time.time_ns()}"
     with _broker(given.brokers) as brokers, tempfile.TemporaryDirectory(prefix="dataflare-bench-") as folder:
         subprocess.run(
@@ -108,7 +109,8 @@ def _engine_rate(brokers: str, topic: str, folder: str) -> float:
     query = scan.select("auction", "bidder", (pl.col("price") * 0.908).alias("price"), "ts")
     checkpoint = dff.Checkpoint(f"{folder}-state", interval="200ms")
     started = time.perf_counter()
-    query.sink_parquet(f"{folder}/", engine=dff.Engine(name="bench", parallelism=2, checkpoint=checkpoint))
+    engine = dff.Engine(name="bench", parallelism=2, checkpoint=checkpoint)
+    query.sink_parquet(f"{folder}/", engine=engine, compression="snappy")
     seconds = time.perf_counter() - started
     rows = pl.scan_parquet(f"{folder}/*.parquet").select(pl.len()).collect().item()
     return float(rows) / seconds / 1e6
