@@ -289,3 +289,15 @@ def test_watermark_above_head_is_refused() -> None:
     (refusal,) = refusals(lf)
     assert "no place in a split" in refusal.reason
     assert "head takes the earliest" in refusal.rewrite
+
+
+def test_head_keeps_the_order_of_a_concat_that_polars_pushed_it_into() -> None:
+    lf = pl.concat([from_batches(pl.DataFrame({"n": [1]})), from_batches(pl.DataFrame({"n": [2]}))]).head(3)
+    assert operators(lf.select(pl.col("n").first())).count("head") >= 1
+
+
+def test_tail_that_polars_puts_below_last_is_none() -> None:
+    lf = from_batches(pl.DataFrame({"n": [1], "v": [2]}))
+    assert "head" not in operators(lf.select(pl.col("v").last()))
+    assert "head" not in operators(lf.with_columns(d=pl.col("v") * 2).select(pl.col("d").last()))
+    assert refusals(lf.tail(1).select(pl.col("v").sum()))
