@@ -135,7 +135,8 @@ class _Draft:
         time: the column that is the event time, if there is one.
         ordered: rows have a logical order.
         sorted: the frame is sorted by `time` in plain Polars.
-        placed: rows have a place in a split, so that `with_watermark` may stand above.
+        placed: `with_watermark` may stand above.
+        positioned: rows have a place in a split, so that a concat of them has an order.
         rounded: columns whose last bits depend on the order of additions.
     """
 
@@ -146,6 +147,7 @@ class _Draft:
     ordered: bool = True
     sorted: bool = False
     placed: bool = True
+    positioned: bool = True
     rounded: set[str] = field(default_factory=set)
     names: int = 0
 
@@ -181,6 +183,7 @@ class _Draft:
 
     def lose_order(self) -> None:
         self.time, self.ordered, self.sorted, self.placed = None, False, False, False
+        self.positioned = False
 
     def new_name(self) -> str:
         self.names += 1
@@ -297,7 +300,7 @@ def _concat(draft: _Draft) -> None:
     draft.take(f"concat with {drawn[0]}", pl.concat([draft.frame, draft.frame.filter(drawn[0])]))
     draft.placed = False
     draft.sorted = False
-    draft.ordered = draft.ordered and draft.time is None
+    draft.ordered = draft.ordered and draft.time is None and draft.positioned
 
 
 def _shift(draft: _Draft) -> None:
@@ -336,7 +339,7 @@ def _running(draft: _Draft) -> None:
     key, name = draft.draw.choice(keys), draft.new_name()
     made = drawn[0].over(key) if draft.time is None else drawn[0].over(key, order_by=draft.time)
     draft.take(f"running {name} = {made}", draft.frame.with_columns(made.alias(name)))
-    draft.placed = False
+    draft.placed = draft.positioned = False
 
 
 def _join(draft: _Draft) -> None:
