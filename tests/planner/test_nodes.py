@@ -258,8 +258,8 @@ def test_formats_of_later_releases_are_refused(tmp_path: Path) -> None:
     pl.DataFrame({"n": [1]}).write_csv(tmp_path / "a.csv")
     for scan in (pl.scan_csv(tmp_path / "a.csv"), pl.scan_csv(tmp_path / "a.csv").select(pl.len())):
         assert "sink_parquet(path) in plain Polars" in refusals(scan)[0].rewrite
-    for sink in (BIDS.sink_csv("out.csv", lazy=True), BIDS.sink_ipc("out.ipc", lazy=True)):
-        assert [one.rewrite for one in refusals(sink_output(sink))] == ["sink_parquet or sink_ndjson"]
+    (refusal,) = refusals(sink_output(BIDS.sink_csv("out.csv", lazy=True)))
+    assert refusal.rewrite == "sink_parquet, sink_ipc or sink_ndjson"
 
 
 def test_groups_in_order_of_appearance_are_refused_where_order_counts() -> None:

@@ -18,7 +18,7 @@ from dataflare_fast.words.sink import SinkWord
 
 __all__ = ["Output", "batches_output", "collect_output", "is_sink", "sink_node", "sink_output", "sink_target"]
 
-_FORMATS: Final = {"Parquet": "parquet", "NDJson": "ndjson"}
+_FORMATS: Final = {"Ipc": "ipc", "NDJson": "ndjson", "Parquet": "parquet"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +152,7 @@ def _file_sink(building: Building, ir: SinkIR, plan: Callable[[PlanIR, bool], Fr
     connector = _FORMATS.get(name)
     if connector is None:
         building.refusals.add(
-            f"sink_{name.lower()}", "it arrives in a later release", "sink_parquet or sink_ndjson"
+            f"sink_{name.lower()}", "it arrives in a later release", "sink_parquet, sink_ipc or sink_ndjson"
         )
         return building.nothing(ir.schema)
     arguments = payload["unified_sink_args"]
@@ -172,10 +172,16 @@ def _file_sink(building: Building, ir: SinkIR, plan: Callable[[PlanIR, bool], Fr
         building.refusals.add(
             f"{connector} file '{path}' of an endless frame",
             "a single file is published when its input has ended",
-            f"a folder of parts: '{path.removesuffix('.' + connector)}/'",
+            f"a folder of parts: '{_stem(path)}/'",
         )
     in_order = options["layout"] == "file" and bool(arguments["maintain_order"])
     return _sink(building, frame, connector, options, carried=None, key=None, maintain_order=in_order)
+
+
+def _stem(path: str) -> str:
+    """Without what the name ends in."""
+    folder, slash, name = path.rpartition("/")
+    return folder + slash + (name.split(".")[0] or name)
 
 
 def _sink(
