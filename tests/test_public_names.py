@@ -21,6 +21,8 @@ def test_public_names_are_these() -> None:
         "from_batches",
         "nexmark",
         "read_checkpoint",
+        "scan_avro",
+        "scan_csv",
         "scan_ipc",
         "scan_kafka",
         "scan_ndjson",

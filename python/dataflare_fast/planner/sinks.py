@@ -12,13 +12,14 @@ from typing import Any, Final
 import polars as pl
 
 from dataflare_fast.planner.building import Building
+from dataflare_fast.planner.csv_text import CsvWriter
 from dataflare_fast.planner.frames import Frame
 from dataflare_fast.planner.visitor.plan import LeafIR, PlanIR, SinkIR, read_plan
 from dataflare_fast.words.sink import SinkWord
 
 __all__ = ["Output", "batches_output", "collect_output", "is_sink", "sink_node", "sink_output", "sink_target"]
 
-_FORMATS: Final = {"Ipc": "ipc", "NDJson": "ndjson", "Parquet": "parquet"}
+_FORMATS: Final = {"Csv": "csv", "Ipc": "ipc", "NDJson": "ndjson", "Parquet": "parquet"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +97,9 @@ def sink_node(building: Building, output: Output, ir: PlanIR, plan: Callable[[Pl
         if ir.predicate is not None or ir.rows is not None or len(ir.schema) != len(word.schema):
             return building.nothing_above_a_sink(word.title, ir.schema)
         frame = plan(ir, False)
+        is_file = word.options.get("layout") == "file"
+        if is_file:
+            _refuse_endless(building, frame, word.connector, word.options["path"])
         return _sink(
             building,
             frame,
@@ -103,7 +107,7 @@ def sink_node(building: Building, output: Output, ir: PlanIR, plan: Callable[[Pl
             word.options,
             carried=word.carried,
             key=word.key,
-            maintain_order=False,
+            maintain_order=is_file,
         )
     if isinstance(ir, SinkIR):
         return _file_sink(building, ir, plan)
@@ -152,30 +156,71 @@ def _file_sink(building: Building, ir: SinkIR, plan: Callable[[PlanIR, bool], Fr
     connector = _FORMATS.get(name)
     if connector is None:
         building.refusals.add(
-            f"sink_{name.lower()}", "it arrives in a later release", "sink_parquet, sink_ipc or sink_ndjson"
+            f"sink_{name.lower()}",
+            "it is no file format of the engine",
+            "sink_parquet, sink_ipc, sink_csv or sink_ndjson",
         )
         return building.nothing(ir.schema)
     arguments = payload["unified_sink_args"]
     options: dict[str, Any] = {
         "path": path,
-        "layout": "folder" if kind == "Partitioned" or path.endswith("/") else "file",
+        "layout": "folder" if path.endswith("/") else "file",
         "mkdir": bool(arguments["mkdir"]),
         "format": settings,
     }
     if kind == "Partitioned":
+        options |= _partitions(building, payload, path, frame.schema)
+    if options["layout"] == "file":
+        _refuse_endless(building, frame, connector, path)
+    in_order = options["layout"] == "file" and bool(arguments["maintain_order"])
+    carried = CsvWriter(settings) if connector == "csv" else None
+    return _sink(building, frame, connector, options, carried=carried, key=None, maintain_order=in_order)
+
+
+_NO_BOUND: Final = 2**32 - 1
+"""What Polars writes for a bound that was not given, or a larger number."""
+
+
+def _partitions(building: Building, payload: dict[str, Any], path: str, schema: pl.Schema) -> dict[str, Any]:
+    """`pl.PartitionBy`: a folder for each key, or a folder of parts."""
+    part = f"PartitionBy('{path}')"
+    if "Hive" not in payload["file_path_provider"]:
         building.refusals.add(
-            f"PartitionBy('{path}')",
-            "one folder for each key arrives in a later release",
-            f"a folder of parts: '{path.removesuffix('/')}/'",
+            f"{part} with a file_path_provider",
+            "names of files hold attempt, epoch and worker, so that each row is written once",
+            "PartitionBy without it",
         )
-    if options["layout"] == "file" and frame.endless:
+    rows, size = payload["max_rows_per_file"], payload["approximate_bytes_per_file"]
+    options: dict[str, Any] = {"path": path.rstrip("/") + "/", "layout": "folder", "mkdir": True}
+    if rows < _NO_BOUND:
+        options["roll_rows"] = rows
+    if size < _NO_BOUND:
+        options["roll_bytes"] = size
+    strategy = payload["partition_strategy"]
+    if not isinstance(strategy, dict):
+        return options
+    keyed = strategy["Keyed"]
+    names = [str(next(iter(key["output_name"].values()))) for key in keyed["keys"]]
+    # Plain columns are one node each; anything else needs more.
+    is_plain = [key["node"] for key in keyed["keys"]] == list(range(len(names)))
+    computed = [name for name in names if name not in schema]
+    if computed or not is_plain:
+        building.refusals.add(
+            f"{part} by an expression",
+            f"keys must be columns of the frame, got {', '.join(computed or names)}",
+            "with_columns(key=...) before the sink, and key='key'",
+        )
+    return options | {"layout": "hive", "keys": names, "include_keys": keyed["include_keys"]}
+
+
+def _refuse_endless(building: Building, frame: Frame, connector: str, path: str) -> None:
+    """A single file needs an end."""
+    if frame.endless:
         building.refusals.add(
             f"{connector} file '{path}' of an endless frame",
             "a single file is published when its input has ended",
             f"a folder of parts: '{_stem(path)}/'",
         )
-    in_order = options["layout"] == "file" and bool(arguments["maintain_order"])
-    return _sink(building, frame, connector, options, carried=None, key=None, maintain_order=in_order)
 
 
 def _stem(path: str) -> str:

@@ -1,4 +1,4 @@
-"""`dff.scan_parquet`, `scan_ipc`, `scan_ndjson`, `scan_csv`, `scan_avro`: files, or a folder that is followed.
+"""`dff.scan_parquet`, `scan_ipc`, `scan_ndjson`, `scan_csv`, `scan_avro`: files, or a followed folder.
 
 The whole scan is one split, files in path order, unless `splits` says otherwise. Not here: what they share
 (`files.py`); `pl.scan_*`, which the planner takes as they are.
@@ -52,9 +52,7 @@ def scan_parquet(
         [1, 2]
     """
     columns = _schema("parquet", path, schema, pl.read_parquet_schema)
-    return file_source(
-        "parquet", path, columns, follow=follow, poll=poll, splits=splits, hive=hive_schema
-    )
+    return file_source("parquet", path, columns, follow=follow, poll=poll, splits=splits, hive=hive_schema)
 
 
 def scan_ipc(

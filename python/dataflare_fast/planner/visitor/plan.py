@@ -101,6 +101,8 @@ class FileScanIR(PlanIR):
     slice: tuple[int, int] | None
     row_index: tuple[str, int] | None
     path_column: str | None
+    hive: tuple[str, ...]
+    """Columns that the names of folders hold."""
     special: tuple[str, ...]
 
 
@@ -373,7 +375,8 @@ class _Reader:
             node = visitor.view_current_node()
         except Exception as error:  # Polars raises several kinds for nodes that it does not show.
             inputs = self._inputs(number)
-            return OtherIR(schema, inputs, "function", str(error))
+            name = "scan_ipc" if str(error) == "ipc scan" else "function"
+            return OtherIR(schema, inputs, name, str(error))
         inputs = self._inputs(number)
         kind = type(node).__name__
         # Expressions of a node with an input read that input; those of a leaf read the leaf itself.
@@ -451,7 +454,6 @@ class _Reader:
         options = node.file_options
         format_name, *reader = node.scan_type
         special = {
-            "hive partitions": node.hive_parts,
             "column mapping": options.column_mapping,
             "default values": options.default_values,
             "deletion files": options.deletion_files,
@@ -469,6 +471,7 @@ class _Reader:
             slice=options.n_rows,
             row_index=options.row_index,
             path_column=options.include_file_paths,
+            hive=_hive_columns(node.hive_parts),
             special=tuple(name for name, value in special.items() if value),
         )
 
@@ -553,6 +556,7 @@ def _counted_files(schema: pl.Schema, paths: list[str], scan: tuple[str, ...], n
         slice=None,
         row_index=None,
         path_column=None,
+        hive=(),
         special=(),
     )
     return SelectIR(schema, (files,), (Named(name, FunctionNode(schema[name], "len")),))
@@ -573,6 +577,11 @@ def _without_wide_count(named: Named) -> Named:
             return replace(named, expr=replace(named.expr, input=counted))
         case _:
             return named
+
+
+def _hive_columns(parts: Any) -> tuple[str, ...]:
+    """Columns that the names of folders hold."""
+    return () if parts is None else tuple(cast("Any", pl.DataFrame)._from_pydf(parts).columns)
 
 
 def _names(columns: list[str] | None) -> tuple[str, ...] | None:

@@ -207,10 +207,9 @@ impl Followed {
     }
 
     fn takes(&self, name: &str, kinds: &[&str]) -> bool {
-        let extension =
-            name.rsplit('/').next().and_then(|part| part.rsplit_once('.')).map(|(_, extension)| extension);
+        let is_of = |kind: &&str| name.strip_suffix(*kind).is_some_and(|stem| stem.ends_with('.'));
         match self.pattern.as_slice() {
-            [] => extension.is_some_and(|extension| kinds.contains(&extension)),
+            [] => kinds.iter().any(|kind| is_of(&kind)),
             pattern => parts_match(pattern, &name.split('/').collect::<Vec<_>>()),
         }
     }

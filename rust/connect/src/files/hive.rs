@@ -3,7 +3,9 @@
 //! Names are percent-encoded, null is `__HIVE_DEFAULT_PARTITION__`: Polars' words. Not here: which folders are read, and
 //! when a file appears in one. Called by `scan.rs` and `segments.rs`.
 
-use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray, RecordBatch, StringViewArray, UInt32Array, new_null_array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, PrimitiveArray, RecordBatch, StringViewArray, UInt32Array, new_null_array,
+};
 use arrow::compute::kernels::cast::{CastOptions, cast_with_options};
 use arrow::compute::{cast, take, take_record_batch};
 use arrow::datatypes::{DataType as Arrow, SchemaRef, TimeUnit, TimestampMicrosecondType};
@@ -38,7 +40,8 @@ pub fn hive_column(path: &str, field: &Field, rows: usize) -> Result<ArrayRef> {
     let text = StringViewArray::from_iter_values([decoded(value)]);
     let options = CastOptions { safe: false, ..CastOptions::default() };
     let one = cast_with_options(&text, &target, &options);
-    let one = one.map_err(|_| EngineError::call(place(), field.dtype.to_string(), format!("'{}'", decoded(value))))?;
+    let one = one
+        .map_err(|_| EngineError::call(place(), field.dtype.to_string(), format!("'{}'", decoded(value))))?;
     Ok(take(&one, &UInt32Array::from(vec![0; rows]), None)?)
 }
 
@@ -95,7 +98,8 @@ impl Keys {
         if self.keys.is_empty() {
             return Ok(vec![(String::new(), batch.clone())]);
         }
-        let keys: Vec<ArrayRef> = self.keys.iter().map(|(index, _)| ArrayRef::clone(batch.column(*index))).collect();
+        let keys: Vec<ArrayRef> =
+            self.keys.iter().map(|(index, _)| ArrayRef::clone(batch.column(*index))).collect();
         let fields = keys.iter().map(|key| SortField::new(key.data_type().clone())).collect();
         let rows = RowConverter::new(fields)?.convert_columns(&keys)?;
         let mut places: HashMap<_, usize> = HashMap::new();
@@ -152,7 +156,9 @@ fn texts(key: &ArrayRef) -> Result<ArrayRef> {
     }
     let micros = cast(key, &Arrow::Timestamp(TimeUnit::Microsecond, None))?;
     let micros: &PrimitiveArray<TimestampMicrosecondType> = micros.as_primitive();
-    let show = |ticks: i64| DateTime::from_timestamp_micros(ticks).map(|time| time.format("%Y-%m-%d %H:%M:%S%.6f").to_string());
+    let show = |ticks: i64| {
+        DateTime::from_timestamp_micros(ticks).map(|time| time.format("%Y-%m-%d %H:%M:%S%.6f").to_string())
+    };
     let shown: arrow::array::StringArray = micros.iter().map(|ticks| ticks.and_then(show)).collect();
     Ok(Arc::new(shown))
 }

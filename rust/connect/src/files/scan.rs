@@ -137,9 +137,15 @@ impl FileScan {
                 && options.row_index.as_ref().is_none_or(|index| index.name != field.name)
                 && !options.hive.contains(&field.name)
         };
-        if options.splits != Splits::Scan && (options.follow || options.row_index.is_some() || options.n_rows.is_some()) {
+        if options.splits != Splits::Scan
+            && (options.follow || options.row_index.is_some() || options.n_rows.is_some())
+        {
             let found = "follow, a row index or n_rows with splits";
-            return Err(EngineError::call(format!("options of {connector}"), "one split for the whole scan", found));
+            return Err(EngineError::call(
+                format!("options of {connector}"),
+                "one split for the whole scan",
+                found,
+            ));
         }
         let format = make(schema.iter().filter(own).cloned().collect())?;
         let followed = followed(connector, &options)?;

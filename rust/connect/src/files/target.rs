@@ -249,7 +249,8 @@ impl Target {
     }
 
     fn publish_part(&self, part: &Part) -> Result<()> {
-        let (hidden, published) = (self.hidden.join(&part.name), self.path.join(&part.folder).join(&part.name));
+        let (hidden, published) =
+            (self.hidden.join(&part.name), self.path.join(&part.folder).join(&part.name));
         let size = |path: &Path| match fs::metadata(path) {
             Ok(metadata) => Ok(Some(metadata.len())),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),

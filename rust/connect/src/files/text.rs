@@ -26,7 +26,7 @@ const MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// What the records of a format of lines look like, and what they mean.
 pub trait TextFormat: Send + Sync + 'static {
-    /// How names of such files end, after the point and before that of a compression.
+    /// How names of such files end, after the point; with those of compressions.
     fn extensions(&self) -> &'static [&'static str];
 
     /// Where records end.

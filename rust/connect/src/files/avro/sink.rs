@@ -48,7 +48,11 @@ pub fn avro_sink(options: &Value, schema: &Schema) -> Result<FileSink> {
         for (field, column) in written.iter().zip(arrow_schema(written).fields()) {
             if let Err(reason) = try_column(column) {
                 let place = format!("{place}, column '{}'", field.name);
-                return Err(EngineError::call(place, "a type that Avro holds", format!("{}: {reason}", field.dtype)));
+                return Err(EngineError::call(
+                    place,
+                    "a type that Avro holds",
+                    format!("{}: {reason}", field.dtype),
+                ));
             }
         }
         Ok(Box::new(AvroParts { codec }))
@@ -92,7 +96,10 @@ fn written_type(dtype: &Arrow) -> Arrow {
         Arrow::UInt32 => Arrow::Int64,
         Arrow::LargeList(field) | Arrow::FixedSizeList(field, _) => Arrow::List(item(field)),
         Arrow::Struct(fields) => Arrow::Struct(
-            fields.iter().map(|field| ArrowField::new(field.name(), written_type(field.data_type()), true)).collect(),
+            fields
+                .iter()
+                .map(|field| ArrowField::new(field.name(), written_type(field.data_type()), true))
+                .collect(),
         ),
         other => other.clone(),
     }
@@ -100,17 +107,24 @@ fn written_type(dtype: &Arrow) -> Arrow {
 
 impl<W: Write> AvroPart<W> {
     fn new(out: W, schema: &SchemaRef, codec: Option<CompressionCodec>) -> Result<Self, String> {
-        let fields = schema.fields().iter().map(|field| ArrowField::new(field.name(), written_type(field.data_type()), true));
+        let fields = schema
+            .fields()
+            .iter()
+            .map(|field| ArrowField::new(field.name(), written_type(field.data_type()), true));
         let schema = ArrowSchema::new(fields.collect::<Vec<_>>());
-        let writer = WriterBuilder::new(schema.clone()).with_compression(codec).build::<W, AvroOcfFormat>(out);
+        let writer =
+            WriterBuilder::new(schema.clone()).with_compression(codec).build::<W, AvroOcfFormat>(out);
         Ok(Self { writer: writer.map_err(|error| error.to_string())?, schema: Arc::new(schema) })
     }
 
     fn write(&mut self, batch: &RecordBatch) -> Result<(), String> {
         let columns = batch.columns().iter().zip(self.schema.fields());
-        let columns = columns.map(|(column, field)| cast(column, field.data_type())).collect::<Result<Vec<ArrayRef>, _>>();
+        let columns = columns
+            .map(|(column, field)| cast(column, field.data_type()))
+            .collect::<Result<Vec<ArrayRef>, _>>();
         let columns = columns.map_err(|error| error.to_string())?;
-        let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(|error| error.to_string())?;
+        let batch =
+            RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(|error| error.to_string())?;
         self.writer.write(&batch).map_err(|error| error.to_string())
     }
 }

@@ -66,7 +66,11 @@ struct Input<'a> {
 
 impl Input<'_> {
     fn cut_off(&self) -> EngineError {
-        damaged(self.path, 0, format!("an Avro file that is cut off, or none: it ends inside what begins at byte {}", self.at))
+        damaged(
+            self.path,
+            0,
+            format!("an Avro file that is cut off, or none: it ends inside what begins at byte {}", self.at),
+        )
     }
 
     fn bytes(&mut self, count: u64, into: &mut Vec<u8>) -> Result<()> {
@@ -113,7 +117,11 @@ impl AvroFormat {
         let mut header = Vec::new();
         input.bytes(4, &mut header)?;
         if header != b"Obj\x01" {
-            return Err(damaged(path, 0, "expected an Avro file, which begins with Obj1; it is something else"));
+            return Err(damaged(
+                path,
+                0,
+                "expected an Avro file, which begins with Obj1; it is something else",
+            ));
         }
         loop {
             let mut entries = input.number(&mut header)?;
@@ -166,7 +174,11 @@ impl FileFormat for AvroFormat {
                 input.bytes(size, &mut blocks)?;
                 input.bytes(SYNC_BYTES as u64, &mut blocks)?;
                 if !blocks.ends_with(&open.sync) {
-                    return Err(damaged(path, 0, format!("the mark behind a block is wrong at byte {}", input.at)));
+                    return Err(damaged(
+                        path,
+                        0,
+                        format!("the mark behind a block is wrong at byte {}", input.at),
+                    ));
                 }
             }
             let bytes = blocks.len();
@@ -180,7 +192,9 @@ impl FileFormat for AvroFormat {
                     catch_unwind(AssertUnwindSafe(|| open.decode(&blocks, rows)))
                         .unwrap_or_else(|_| Err("it cannot be read".to_owned()))
                         .map(Decoded::whole)
-                        .map_err(|reason| damaged(&open.path, 0, format!("a damaged block behind byte {start}: {reason}")))
+                        .map_err(|reason| {
+                            damaged(&open.path, 0, format!("a damaged block behind byte {start}: {reason}"))
+                        })
                 }),
             };
             if !take(piece) {
@@ -215,14 +229,15 @@ fn fits_avro(declared: &DataType, found: &DataType) -> bool {
 impl OpenAvro {
     fn reader(&self, blocks: &[u8], rows: usize) -> Result<Reader<Cursor<Vec<u8>>>, String> {
         let text = [self.header.as_slice(), blocks].concat();
-        let builder = ReaderBuilder::new().with_batch_size(rows.max(1)).with_utf8_view(true);
+        let builder = ReaderBuilder::new().with_batch_size(rows.max(1));
         builder.build(Cursor::new(text)).map_err(|error| error.to_string())
     }
 
     fn check(&self, first: &FirstColumns) -> Result<()> {
         let reader = catch_unwind(AssertUnwindSafe(|| self.reader(&[], 1)));
         let reader = reader.unwrap_or_else(|_| Err("it cannot be read".to_owned()));
-        let reader = reader.map_err(|reason| damaged(&self.path, 0, format!("a damaged header: {reason}")))?;
+        let reader =
+            reader.map_err(|reason| damaged(&self.path, 0, format!("a damaged header: {reason}")))?;
         let schema = reader.schema();
         first.check(&self.path, &schema)?;
         for field in self.columns.iter() {
@@ -256,7 +271,8 @@ impl OpenAvro {
             let column = match (column.data_type(), &target) {
                 (Arrow::Timestamp(unit, Some(_)), Arrow::Timestamp(_, None)) => {
                     let utc = cast(column, &Arrow::Timestamp(*unit, Some("+00:00".into())));
-                    cast(&utc.map_err(|error| error.to_string())?, &Arrow::Int64).map_err(|error| error.to_string())?
+                    cast(&utc.map_err(|error| error.to_string())?, &Arrow::Int64)
+                        .map_err(|error| error.to_string())?
                 }
                 _ => ArrayRef::clone(column),
             };

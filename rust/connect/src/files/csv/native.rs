@@ -32,7 +32,8 @@ impl NativeParser {
         let place_of = |field: &Field| {
             let place = || format!("scan_csv, column '{}'", field.name);
             let place_in = csv.columns.iter().position(|column| column.name == field.name);
-            let index = place_in.ok_or_else(|| EngineError::call(place(), "a column of the schema", "none"))?;
+            let index =
+                place_in.ok_or_else(|| EngineError::call(place(), "a column of the schema", "none"))?;
             parsed_type(&field.dtype)
                 .map(|_| index)
                 .ok_or_else(|| EngineError::call(place(), "a type that CSV holds", field.dtype.to_string()))
@@ -50,10 +51,12 @@ impl NativeParser {
 
     /// The texts of one record.
     pub fn fields(csv: &CsvOptions, record: &[u8]) -> Option<Vec<String>> {
-        let fields: Vec<_> =
-            (0..csv.columns.len()).map(|place| ArrowField::new(place.to_string(), Arrow::Utf8, true)).collect();
+        let fields: Vec<_> = (0..csv.columns.len())
+            .map(|place| ArrowField::new(place.to_string(), Arrow::Utf8, true))
+            .collect();
         let nothing = Regex::new("[^\\s\\S]").ok()?;
-        let mut decoder = builder(csv, Arc::new(ArrowSchema::new(fields)), 1).with_null_regex(nothing).build_decoder();
+        let mut decoder =
+            builder(csv, Arc::new(ArrowSchema::new(fields)), 1).with_null_regex(nothing).build_decoder();
         decoder.decode(&[record, &[csv.eol_char]].concat()).ok()?;
         let batch = decoder.flush().ok()??;
         let text = |column: &ArrayRef| arrow::array::AsArray::as_string::<i32>(column).value(0).to_owned();
@@ -65,7 +68,11 @@ impl NativeParser {
 fn parsed_type(dtype: &DataType) -> Option<Arrow> {
     match dtype {
         DataType::Categorical | DataType::Enum { .. } => Some(Arrow::Utf8View),
-        DataType::Binary | DataType::Duration { .. } | DataType::List(_) | DataType::Array { .. } | DataType::Struct(_) => None,
+        DataType::Binary
+        | DataType::Duration { .. }
+        | DataType::List(_)
+        | DataType::Array { .. }
+        | DataType::Struct(_) => None,
         dtype => Some(arrow_type(dtype)),
     }
 }
@@ -108,7 +115,8 @@ impl CsvParser for NativeParser {
                 false => Err(format!("column '{}': expected one of the categories", field.name)),
             }
         };
-        let columns = batch.columns().iter().zip(&self.columns).map(column).collect::<Result<Vec<_>, String>>()?;
+        let columns =
+            batch.columns().iter().zip(&self.columns).map(column).collect::<Result<Vec<_>, String>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         RecordBatch::try_new_with_options(arrow_schema(&self.columns), columns, &options)
             .map_err(|error| error.to_string())
@@ -118,7 +126,8 @@ impl CsvParser for NativeParser {
 /// Without the name of Arrow's variant, its line numbers, which are those of a piece, and the rest of the row.
 fn words(error: &arrow::error::ArrowError) -> String {
     let text = error.to_string();
-    let text = text.strip_prefix("Csv error: ").or_else(|| text.strip_prefix("Parser error: ")).unwrap_or(&text);
+    let text =
+        text.strip_prefix("Csv error: ").or_else(|| text.strip_prefix("Parser error: ")).unwrap_or(&text);
     let text = text.split(" at line ").next().unwrap_or(text);
     if let Some(rest) = text.strip_prefix("incorrect number of fields for line ") {
         return rest.split_once(", ").map_or_else(|| rest.to_owned(), |(_, words)| words.to_owned());

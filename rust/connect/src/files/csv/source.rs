@@ -125,7 +125,10 @@ impl CsvFormat {
 
 impl TextFormat for CsvFormat {
     fn extensions(&self) -> &'static [&'static str] {
-        &["csv", "tsv", "txt"]
+        &[
+            "csv", "tsv", "txt", "csv.gz", "tsv.gz", "txt.gz", "csv.zst", "tsv.zst", "txt.zst", "csv.zz",
+            "tsv.zz", "txt.zz",
+        ]
     }
 
     fn ends(&self) -> Ends {
@@ -151,7 +154,8 @@ impl TextFormat for CsvFormat {
         if self.columns.is_empty() || rows.is_empty() {
             let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
             let schema = arrow_schema(&self.columns);
-            let columns = schema.fields().iter().map(|field| arrow::array::new_empty_array(field.data_type()));
+            let columns =
+                schema.fields().iter().map(|field| arrow::array::new_empty_array(field.data_type()));
             return RecordBatch::try_new_with_options(Arc::clone(&schema), columns.collect(), &options)
                 .map_err(|error| error.to_string());
         }
@@ -232,13 +236,21 @@ impl CsvFormat {
             return Ok(());
         }
         if !self.is_native {
-            return Err(EngineError::call(place(), format!("the header {} of the first file", shown(first)), shown(header)));
+            return Err(EngineError::call(
+                place(),
+                format!("the header {} of the first file", shown(first)),
+                shown(header),
+            ));
         }
         let found = NativeParser::fields(&self.csv, header).unwrap_or_default();
         let declared: Vec<&str> = self.csv.columns.iter().map(|field| field.name.as_str()).collect();
         match found == declared {
             true => Ok(()),
-            false => Err(EngineError::call(place(), format!("a header of the columns {}", declared.join(", ")), shown(header))),
+            false => Err(EngineError::call(
+                place(),
+                format!("a header of the columns {}", declared.join(", ")),
+                shown(header),
+            )),
         }
     }
 }

@@ -22,7 +22,8 @@ pub fn ndjson_sink(options: &Value, schema: &Schema) -> Result<FileSink> {
         let place = options.path.display().to_string();
         let codec = Codec::of(&place, options.format.get("compression"))?;
         if let Err(column) = check(&arrow_schema(written)) {
-            let dtype = written.iter().find(|field| field.name == column).map(|field| field.dtype.to_string());
+            let dtype =
+                written.iter().find(|field| field.name == column).map(|field| field.dtype.to_string());
             let place = format!("{place}, column '{column}'");
             return Err(EngineError::call(place, "a type that JSON holds", dtype.unwrap_or_default()));
         }

@@ -99,7 +99,20 @@ fn decoder(schema: &SchemaRef, rows: usize) -> std::result::Result<Decoder, Stri
 
 impl TextFormat for Rules {
     fn extensions(&self) -> &'static [&'static str] {
-        &["ndjson", "jsonl", "json"]
+        &[
+            "ndjson",
+            "jsonl",
+            "json",
+            "ndjson.gz",
+            "jsonl.gz",
+            "json.gz",
+            "ndjson.zst",
+            "jsonl.zst",
+            "json.zst",
+            "ndjson.zz",
+            "jsonl.zz",
+            "json.zz",
+        ]
     }
 
     fn ends(&self) -> Ends {

@@ -17,7 +17,8 @@ fn schema() -> Schema {
 
 fn batch(from: i64, rows: i64) -> Batch {
     let numbers = Int64Array::from_iter_values(from..from + rows);
-    let words: StringViewArray = (from..from + rows).map(|n| (n % 3 > 0).then(|| format!("word {n}"))).collect();
+    let words: StringViewArray =
+        (from..from + rows).map(|n| (n % 3 > 0).then(|| format!("word {n}"))).collect();
     let columns = [("n", Arc::new(numbers) as _, true), ("s", Arc::new(words) as _, true)];
     Batch::new(RecordBatch::try_from_iter_with_nullable(columns).unwrap())
 }
@@ -66,7 +67,10 @@ fn damage_is_an_error_that_names_the_file() {
     };
     for cut in [0, 1, 4, 50, bytes.len() / 2, bytes.len() - 1] {
         let error = read(&bytes[..cut]).unwrap_err();
-        assert!(matches!(&error, EngineError::Data { .. }) && error.to_string().contains("a.avro"), "{cut}: {error}");
+        assert!(
+            matches!(&error, EngineError::Data { .. }) && error.to_string().contains("a.avro"),
+            "{cut}: {error}"
+        );
     }
     for place in 0..bytes.len() {
         let mut wrong = bytes.clone();
@@ -85,5 +89,8 @@ fn damage_is_an_error_that_names_the_file() {
 fn types_that_avro_does_not_hold_are_refused_by_column() {
     let schema = vec![Field { name: "u".to_owned(), dtype: DataType::UInt64 }];
     let refused = avro_sink(&json!({"path": "o.avro", "layout": "file"}), &schema).unwrap_err().to_string();
-    assert!(refused.starts_with("o.avro, column 'u': expected a type that Avro holds, got UInt64"), "{refused}");
+    assert!(
+        refused.starts_with("o.avro, column 'u': expected a type that Avro holds, got UInt64"),
+        "{refused}"
+    );
 }

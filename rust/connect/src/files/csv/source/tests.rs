@@ -26,7 +26,10 @@ fn read(text: impl AsRef<[u8]>) -> Result<Vec<Taken>> {
 
 fn rows(taken: &[Taken]) -> Vec<(Option<i64>, Option<String>)> {
     let of = |t: &Taken| {
-        let (numbers, words) = (t.records.column(0).as_primitive::<Int64Type>().clone(), t.records.column(1).as_string_view().clone());
+        let (numbers, words) = (
+            t.records.column(0).as_primitive::<Int64Type>().clone(),
+            t.records.column(1).as_string_view().clone(),
+        );
         numbers.iter().zip(words.iter().map(|word| word.map(str::to_owned))).collect::<Vec<_>>()
     };
     taken.iter().flat_map(of).collect()
@@ -42,7 +45,10 @@ fn quotes_marks_breaks_and_blank_lines_are_read() {
     let expected = [row(1, "a\r\n\"b\""), row(2, "5\" tall"), (None, None), row(3, "last")];
     assert_eq!(rows(&read(text).unwrap()), expected);
     let options = json!({"has_header": false, "separator": b';', "comment_prefix": "#", "null_value": "NULL", "quote_char": null});
-    assert_eq!(rows(&read_as("# it's; \"\n1;\"x\n2;NULL\n", &options).unwrap()), [row(1, "\"x"), (Some(2), None)]);
+    assert_eq!(
+        rows(&read_as("# it's; \"\n1;\"x\n2;NULL\n", &options).unwrap()),
+        [row(1, "\"x"), (Some(2), None)]
+    );
 }
 
 #[test]
@@ -54,7 +60,10 @@ fn rows_that_are_none_are_rejected_with_their_line() {
         .iter()
         .map(|r| (r.offset.rsplit(' ').next().unwrap(), r.code, r.message.as_str()))
         .collect();
-    assert_eq!(shown.iter().map(|(line, code, _)| (*line, *code)).collect::<Vec<_>>(), [("3", "csv"), ("6", "csv"), ("7", "csv")]);
+    assert_eq!(
+        shown.iter().map(|(line, code, _)| (*line, *code)).collect::<Vec<_>>(),
+        [("3", "csv"), ("6", "csv"), ("7", "csv")]
+    );
     assert!(shown[0].2.contains("'x'") && shown[1].2.contains("expected 2"), "{shown:?}");
     assert_eq!(taken[0].positions, Some(vec![0, 2, 5]));
     let bytes = read(b"n,s\n1,\xff\n2,ok\n").unwrap();
@@ -75,7 +84,13 @@ fn headers_must_be_there_and_right() {
 fn huge_fields_and_quoted_breaks_cross_chunks_and_every_offset_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.csv");
-    let word = |n: i64| if n == 50_000 { "x\n\"y,".repeat(700_000) } else { format!("line {n}\nof \"two\", {}", "z".repeat(20)) };
+    let word = |n: i64| {
+        if n == 50_000 {
+            "x\n\"y,".repeat(700_000)
+        } else {
+            format!("line {n}\nof \"two\", {}", "z".repeat(20))
+        }
+    };
     let line = |n: i64| format!("{n},\"{}\"\n", word(n).replace('"', "\"\""));
     std::fs::write(&path, format!("n,s\n{}", (0..100_000).map(line).collect::<String>())).unwrap();
     let source = csv_source(&json!({"paths": [path], "csv": {"columns": schema()}}), &schema()).unwrap();
