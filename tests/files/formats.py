@@ -1,4 +1,4 @@
-"""One table of the file formats, for the tests of this folder: how Polars writes and the engine reads them."""
+"""One table of the file formats, for the tests of this folder: how Polars writes, how the engine reads."""
 
 from __future__ import annotations
 

@@ -63,7 +63,8 @@ def test_files_without_rows_are_read(tmp_path: Path, one: Format) -> None:
     for number, rows in enumerate([0, 5, 0]):
         one.write(frame(0, rows), folder / f"{number}.{one.suffix}")
     assert_frame_equal(one.scan(folder).collect(engine=ENGINE), frame(0, 5))
-    assert one.scan(folder / f"0.{one.suffix}").collect(engine=ENGINE).schema == SCHEMA
+    options = {"schema": SCHEMA} if one.name == "avro" else {}
+    assert one.scan(folder / f"0.{one.suffix}", **options).collect(engine=ENGINE).schema == SCHEMA
 
 
 @every_format

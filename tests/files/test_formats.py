@@ -157,6 +157,15 @@ def test_folders_of_a_hive_layout_are_columns(tmp_path: Path, one: Format) -> No
         wrong.collect(engine=ENGINE)
 
 
+def test_folder_with_files_around_another_folder_is_one_split(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    for number, name in enumerate(["a", "b/x", "c"]):
+        frame(number * 10, 10).write_ipc(tmp_path / f"{name}.arrow")
+    scan = dff.scan_ipc(tmp_path, splits="hive")
+    assert scan.collect(engine=ENGINE)["n"].sort().to_list() == list(range(30))
+    assert_frame_equal(scan.collect(engine=ENGINE), scan.collect())
+
+
 @pytest.mark.parametrize("name", ["parquet", "ipc", "csv", "ndjson"])
 @pytest.mark.parametrize("include_key", [True, False])
 def test_partition_by_writes_what_polars_reads_back(tmp_path: Path, name: str, include_key: bool) -> None:
@@ -244,6 +253,9 @@ def test_file_urls_are_paths(tmp_path: Path) -> None:
     folder = tmp_path / "with blank"
     rows = write_files(BY_NAME["ipc"], folder, 2, 10)
     assert_frame_equal(dff.scan_ipc(folder.as_uri()).collect(engine=ENGINE), rows)
+    for target in (f"{folder.as_uri()}.parquet", f"{folder.as_uri()}.parts/"):
+        dff.scan_ipc(folder).sink_parquet(target, engine=ENGINE)
+        assert_frame_equal(pl.scan_parquet(target).collect(engine=ENGINE).sort("n"), rows)
     with pytest.raises(CallError, match="expected a path of this machine"):
         dff.scan_ipc("s3://bucket/a.arrow")
 

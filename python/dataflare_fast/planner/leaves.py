@@ -26,6 +26,7 @@ from dataflare_fast.planner.visitor.plan import (
     read_plan,
 )
 from dataflare_fast.sources.batches import Batches
+from dataflare_fast.sources.files import local_path
 from dataflare_fast.sources.leaf import Leaf, Source
 from dataflare_fast.words.marks import Errors
 from dataflare_fast.words.native import Native
@@ -151,7 +152,7 @@ def file_frame(building: Building, ir: FileScanIR) -> Frame:
         # A batch needs a column to have a height.
         schema, row_index = pl.Schema({_ROWS: pl.UInt32()}), (_ROWS, 0)
     options: dict[str, Json] = {
-        "paths": list(ir.paths),
+        "paths": [local_path(path, f"scan_{ir.format}") for path in ir.paths],
         "row_index": None if row_index is None else {"name": row_index[0], "offset": row_index[1]},
         "path_column": ir.path_column,
         "polars": ir.reader if ir.format == "ndjson" else None,

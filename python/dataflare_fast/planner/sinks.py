@@ -15,6 +15,7 @@ from dataflare_fast.planner.building import Building
 from dataflare_fast.planner.csv_text import CsvWriter
 from dataflare_fast.planner.frames import Frame
 from dataflare_fast.planner.visitor.plan import LeafIR, PlanIR, SinkIR, read_plan
+from dataflare_fast.sources.files import local_path
 from dataflare_fast.words.sink import SinkWord
 
 __all__ = ["Output", "batches_output", "collect_output", "is_sink", "sink_node", "sink_output", "sink_target"]
@@ -150,6 +151,7 @@ def _file_sink(building: Building, ir: SinkIR, plan: Callable[[PlanIR, bool], Fr
             "a path as text, or sink_batches(fn) for anything else",
         )
         return building.nothing(ir.schema)
+    path = local_path(path, "a sink of files")
     if path.endswith(_FOLDER):
         path = path.removesuffix(_FOLDER) + "/"
     name, settings = next(iter(payload["file_format"].items()))

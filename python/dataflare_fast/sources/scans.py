@@ -6,6 +6,7 @@ The whole scan is one split, files in path order, unless `splits` says otherwise
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -204,7 +205,7 @@ def scan_avro(
 
     Args:
         path: as for `scan_parquet`.
-        schema: as for `scan_parquet`.
+        schema: the columns; without it, those of the first file that has rows.
         follow: as for `scan_parquet`.
         poll: as for `scan_parquet`.
         splits: as for `scan_parquet`.
@@ -221,7 +222,7 @@ def scan_avro(
         >>> dff.scan_avro("/tmp/scan.avro").collect(engine=dff.Engine())["a"].to_list()
         [1, 2]
     """
-    columns = _schema("avro", path, schema, lambda first: pl.read_avro(first, n_rows=0).schema)
+    columns = pl.Schema(schema) if schema is not None else _avro_schema(path)
     return file_source("avro", path, columns, follow=follow, poll=poll, splits=splits, hive=hive_schema)
 
 
@@ -238,6 +239,14 @@ def _schema(
     if not found:
         raise CallError(f"scan_{format_name}: expected a file at {path} or a schema=, got neither")
     return pl.Schema(of_file(found[0]))
+
+
+def _avro_schema(path: str | Path) -> pl.Schema:
+    for one in files_below(local_path(path, "scan_avro"), "avro"):
+        # Polars reads no schema from a file without rows.
+        with contextlib.suppress(pl.exceptions.ComputeError):
+            return pl.read_avro(one, n_rows=0).schema
+    raise CallError(f"scan_avro: expected an Avro file with rows at {path} or a schema=, got neither")
 
 
 def _byte(text: str, name: str) -> int:

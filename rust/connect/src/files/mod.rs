@@ -13,6 +13,7 @@ mod hive;
 pub mod ipc;
 pub mod ndjson;
 pub mod parquet;
+pub mod records;
 pub mod scan;
 pub mod segments;
 pub mod sink;

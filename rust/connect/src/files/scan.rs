@@ -16,6 +16,7 @@ use dataflare_engine::{EngineError, Result};
 use dataflare_plan::{Field, Schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -168,6 +169,9 @@ fn followed(connector: &str, options: &ScanOptions) -> Result<Option<Followed>> 
     }
 }
 
+/// Most splits of a scan.
+const MOST_SPLITS: usize = 1000;
+
 /// The name of the only split.
 const WHOLE_SCAN: &str = "files";
 
@@ -193,16 +197,21 @@ impl Source for FileScan {
                 return Err(EngineError::call(path.display().to_string(), "a file", "a folder"));
             }
         }
-        let mut names: Vec<String> = Vec::new();
-        for path in &self.walk.options.paths {
-            let name = self.walk.options.split_of(path);
-            if names.last() != Some(&name) {
-                names.push(name);
-            }
+        if self.walk.options.splits == Splits::Scan {
+            return Ok(vec![Split { name: WHOLE_SCAN.to_owned() }]);
         }
-        match self.walk.options.splits {
-            Splits::Scan => Ok(vec![Split { name: WHOLE_SCAN.to_owned() }]),
-            Splits::File | Splits::Hive => Ok(names.into_iter().map(|name| Split { name }).collect()),
+        // A folder may hold files before and behind another folder.
+        let mut seen = HashSet::new();
+        let names = self.walk.options.paths.iter().map(|path| self.walk.options.split_of(path));
+        let splits: Vec<Split> =
+            names.filter(|name| seen.insert(name.clone())).map(|name| Split { name }).collect();
+        match splits.len() {
+            count if count <= MOST_SPLITS => Ok(splits),
+            count => Err(EngineError::call(
+                "a scan of files",
+                format!("at most {MOST_SPLITS} splits, each of which has a thread, or splits=\"scan\""),
+                format!("{count}"),
+            )),
         }
     }
 

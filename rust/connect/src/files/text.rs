@@ -2,17 +2,18 @@
 //!
 //! A record ends at a line break that is not inside quotes. Chunks hold whole records, however long one is; a record that
 //! cannot be parsed is rejected with the number of its line, the others stay. Position in a file: the byte of its
-//! text. Not here: what a record means (`ndjson/`, `csv/`), compression. A new format of lines implements
+//! text. Not here: where records end (`records.rs`), what they mean (`ndjson/`, `csv/`), compression. A new format of lines implements
 //! [`TextFormat`].
 
 use crate::files::compression::TextFile;
 use crate::files::format::{BATCH_ROWS, FileFormat, Piece, damaged};
+use crate::files::records::{Ends, Scanner};
 use arrow::compute::concat_batches;
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use dataflare_engine::Result;
 use dataflare_engine::source::{Decoded, Rejected};
-use memchr::{memchr, memchr_iter, memchr2};
+use memchr::memchr_iter;
 use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -65,109 +66,6 @@ pub trait Heading {
     fn end(&mut self, path: &Path) -> Result<()>;
 }
 
-/// Where records end.
-#[derive(Clone, Debug, Default)]
-pub struct Ends {
-    /// The byte that ends a record.
-    pub line: u8,
-    /// A line break between two of these does not end a record.
-    pub quote: Option<u8>,
-    /// With it quotes count at the beginning of a field only; without it, everywhere.
-    pub separator: Option<u8>,
-    /// A record that begins so ends at the next line break.
-    pub comment: Option<Vec<u8>>,
-    /// A byte order mark at the beginning is no text.
-    pub skips_mark: bool,
-    /// So many lines at the beginning end at the next line break.
-    pub plain_lines: usize,
-}
-
-impl Ends {
-    /// Each line is a record.
-    pub fn lines() -> Self {
-        Self { line: b'\n', ..Self::default() }
-    }
-}
-
-/// Finds the ends of records in a text that comes piece by piece.
-#[derive(Debug)]
-struct Scanner {
-    ends: Ends,
-    /// Bytes looked at.
-    at: usize,
-    state: State,
-    /// Behind the last quote that closed.
-    closed: usize,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Between,
-    Plain,
-    Open,
-    Quoted,
-}
-
-impl Scanner {
-    /// Looks at what follows in `text`; pushes the place behind each record.
-    fn scan(&mut self, text: &[u8], is_all: bool, found: &mut Vec<usize>) {
-        while let Some(rest) = text.get(self.at..).filter(|rest| !rest.is_empty()) {
-            let step = match self.state {
-                State::Between => {
-                    let comment = self.ends.comment.as_deref();
-                    if comment.is_some_and(|comment| rest.len() < comment.len()) && !is_all {
-                        return;
-                    }
-                    let is_comment = comment.is_some_and(|comment| rest.starts_with(comment));
-                    self.state =
-                        if self.ends.plain_lines > 0 || is_comment { State::Plain } else { State::Open };
-                    self.ends.plain_lines = self.ends.plain_lines.saturating_sub(1);
-                    continue;
-                }
-                State::Plain => memchr(self.ends.line, rest),
-                State::Open => match self.ends.quote {
-                    None => memchr(self.ends.line, rest),
-                    Some(quote) => memchr2(self.ends.line, quote, rest),
-                },
-                State::Quoted => memchr(self.ends.quote.unwrap_or_default(), rest),
-            };
-            let Some(step) = step else {
-                self.at = text.len();
-                return;
-            };
-            let place = self.at + step;
-            self.at = place + 1;
-            match self.state {
-                State::Quoted => {
-                    self.state = State::Open;
-                    self.closed = self.at;
-                }
-                _ if text.get(place) == Some(&self.ends.line) => {
-                    found.push(self.at);
-                    self.state = State::Between;
-                }
-                _ if self.opens(text, place, found.last().copied().unwrap_or(0)) => {
-                    self.state = State::Quoted
-                }
-                _ => {}
-            }
-        }
-    }
-
-    /// True if the quote at `place` opens a quoted text; the record began at `start`.
-    fn opens(&self, text: &[u8], place: usize, start: usize) -> bool {
-        let Some(separator) = self.ends.separator else { return true };
-        place == start || self.closed == place || text.get(place.wrapping_sub(1)) == Some(&separator)
-    }
-
-    /// Bytes at the beginning were handed on.
-    fn forget(&mut self, bytes: usize) {
-        self.at -= bytes;
-        // A quote that is gone closes nothing.
-        self.closed = if self.closed > bytes { self.closed - bytes } else { usize::MAX };
-    }
-}
-
 /// Cuts a text into chunks of whole records.
 struct Chunks {
     file: TextFile,
@@ -195,7 +93,7 @@ impl Chunks {
             ends.plain_lines = 0;
         }
         let file = TextFile::open(path, position)?;
-        let scanner = Scanner { ends, at: 0, state: State::Between, closed: usize::MAX };
+        let scanner = Scanner::new(ends);
         Ok(Self { file, scanner, at: position, kept: Vec::new(), is_over: false })
     }
 
@@ -466,45 +364,5 @@ impl Opened {
             left -= read as u64;
         }
         Ok(lines)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Ends, Scanner, State};
-    use proptest::prelude::{prop_assert_eq, proptest};
-
-    fn ends_of(text: &str, ends: &Ends, cut: usize) -> Vec<usize> {
-        let mut scanner = Scanner { ends: ends.clone(), at: 0, state: State::Between, closed: usize::MAX };
-        let mut found = Vec::new();
-        let cut = cut.min(text.len());
-        scanner.scan(&text.as_bytes()[..cut], false, &mut found);
-        let handed = found.last().copied().unwrap_or(0);
-        scanner.forget(handed);
-        let mut rest = Vec::new();
-        scanner.scan(&text.as_bytes()[handed..], true, &mut rest);
-        found.extend(rest.into_iter().map(|end| end + handed));
-        found
-    }
-
-    #[test]
-    fn line_breaks_inside_quotes_and_quotes_inside_comments_do_not_count() {
-        let ends = Ends { line: b'\n', quote: Some(b'"'), comment: Some(b"#".to_vec()), ..Ends::default() };
-        assert_eq!(ends_of("a\n\"b\n\"\"c\"\nd\n", &ends, 0), [2, 10, 12]);
-        assert_eq!(ends_of("# it's \"\na\n", &ends, 0), [9, 11]);
-        let strict = Ends { separator: Some(b','), ..ends.clone() };
-        assert_eq!(ends_of("5\" tall\n1,\"x\ny\"\n", &strict, 0), [8, 16]);
-        assert_eq!(ends_of("5\" tall\n1,\"x\ny\"\n", &ends, 0), [13]);
-        let raw = Ends { plain_lines: 1, ..ends };
-        assert_eq!(ends_of("a \" b\nc\n", &raw, 0), [6, 8]);
-    }
-
-    proptest! {
-        #[test]
-        fn records_do_not_depend_on_cuts(text in "[ab,\"#\n]{0,40}", cut in 0_usize..40, strict in proptest::bool::ANY) {
-            let separator = strict.then_some(b',');
-            let ends = Ends { line: b'\n', quote: Some(b'"'), separator, comment: Some(b"##".to_vec()), ..Ends::default() };
-            prop_assert_eq!(ends_of(&text, &ends, cut), ends_of(&text, &ends, 0));
-        }
     }
 }

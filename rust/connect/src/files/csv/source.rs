@@ -5,8 +5,9 @@
 
 use crate::files::csv::native::NativeParser;
 use crate::files::format::parse;
+use crate::files::records::Ends;
 use crate::files::scan::FileScan;
-use crate::files::text::{Ends, Heading, TextFormat, TextScan};
+use crate::files::text::{Heading, TextFormat, TextScan};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use dataflare_engine::types::arrow_schema;
 use dataflare_engine::{EngineError, Result};

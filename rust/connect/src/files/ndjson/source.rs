@@ -6,8 +6,9 @@
 
 use crate::files::format::parse;
 use crate::files::ndjson::columns::{CATEGORIES, PolarsRules};
+use crate::files::records::Ends;
 use crate::files::scan::FileScan;
-use crate::files::text::{Ends, TextFormat, TextScan};
+use crate::files::text::{TextFormat, TextScan};
 use crate::files::types::convert;
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType as Arrow, Field as ArrowField, Schema as ArrowSchema, SchemaRef};
