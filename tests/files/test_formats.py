@@ -195,6 +195,27 @@ def test_partition_by_writes_what_polars_reads_back(tmp_path: Path, name: str, i
     assert_frame_equal(found.select(rows.columns).sort("n"), rows)
 
 
+def test_types_that_avro_holds_are_read_back_by_polars(tmp_path: Path) -> None:
+    rows = pl.DataFrame(
+        {
+            "small": pl.Series([1, None, 3], dtype=pl.UInt32),
+            "flag": [True, None, False],
+            "bytes": [b"a", None, b""],
+            "at": pl.Series([0, None, 1_700_000_000_123_456], dtype=pl.Datetime("us")),
+            "list": [[1, None], None, []],
+            "kind": pl.Series(["x", None, "y"], dtype=pl.Categorical),
+            "single": pl.Series([1.5, None, -0.0], dtype=pl.Float32),
+        }
+    )
+    dff.from_batches(rows).stream.sink_avro(f"{tmp_path}/a.avro", engine=ENGINE)
+    as_written = rows.with_columns(pl.col("small").cast(pl.Int64), pl.col("kind").cast(pl.String))
+    assert_frame_equal(pl.read_avro(f"{tmp_path}/a.avro"), as_written)
+    assert_frame_equal(dff.scan_avro(f"{tmp_path}/a.avro").collect(engine=ENGINE), as_written)
+    with pytest.raises(CallError, match="column 'big': expected a type that Avro holds"):
+        wide = dff.from_batches(pl.DataFrame({"big": pl.Series([1], dtype=pl.UInt64)}))
+        wide.stream.sink_avro(f"{tmp_path}/b.avro", engine=ENGINE)
+
+
 def test_partition_by_bounds_files_by_rows(tmp_path: Path) -> None:
     rows = dff.from_batches(*[frame(k * 10, 10) for k in range(10)])
     rows.sink_parquet(pl.PartitionBy(tmp_path / "out", max_rows_per_file=30), engine=dff.Engine())
@@ -204,7 +225,12 @@ def test_partition_by_bounds_files_by_rows(tmp_path: Path) -> None:
 
 def test_partition_by_an_expression_is_refused_with_the_column_to_make(tmp_path: Path) -> None:
     rows = dff.from_batches(frame(0, 5))
-    for key in (pl.col("day").dt.year().alias("year"), pl.col("word").str.to_uppercase()):
+    computed = (
+        pl.col("day").dt.year().alias("year"),
+        pl.col("word").str.to_uppercase(),
+        pl.col("n").alias("word"),
+    )
+    for key in computed:
         with pytest.raises(UnsupportedQuery, match="with_columns"):
             rows.sink_parquet(pl.PartitionBy(tmp_path / "out", key=key), engine=ENGINE)
     with pytest.raises(CallError, match=r"key 'half'.*expected an integer"):

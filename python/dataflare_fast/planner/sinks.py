@@ -5,7 +5,7 @@ An append sink takes final rows only; a single file takes bounded frames only. N
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -14,7 +14,8 @@ import polars as pl
 from dataflare_fast.planner.building import Building
 from dataflare_fast.planner.csv_text import CsvWriter
 from dataflare_fast.planner.frames import Frame
-from dataflare_fast.planner.visitor.plan import LeafIR, PlanIR, SinkIR, read_plan
+from dataflare_fast.planner.visitor.expressions import ColumnNode
+from dataflare_fast.planner.visitor.plan import LeafIR, Named, PlanIR, SinkIR, read_plan
 from dataflare_fast.sources.files import local_path
 from dataflare_fast.words.sink import SinkWord
 
@@ -171,7 +172,7 @@ def _file_sink(building: Building, ir: SinkIR, plan: Callable[[PlanIR, bool], Fr
         "format": settings,
     }
     if kind == "Partitioned":
-        options |= _partitions(building, payload, path, frame.schema)
+        options |= _partitions(building, payload, path, ir.keys)
     if options["layout"] == "file":
         _refuse_endless(building, frame, connector, path)
     in_order = options["layout"] == "file" and bool(arguments["maintain_order"])
@@ -183,7 +184,9 @@ _NO_BOUND: Final = 2**32 - 1
 """What Polars writes for a bound that was not given, or a larger number."""
 
 
-def _partitions(building: Building, payload: dict[str, Any], path: str, schema: pl.Schema) -> dict[str, Any]:
+def _partitions(
+    building: Building, payload: dict[str, Any], path: str, keys: Sequence[Named]
+) -> dict[str, Any]:
     """`pl.PartitionBy`: a folder for each key, or a folder of parts."""
     part = f"PartitionBy('{path}')"
     if "Hive" not in payload["file_path_provider"]:
@@ -202,17 +205,19 @@ def _partitions(building: Building, payload: dict[str, Any], path: str, schema: 
     if not isinstance(strategy, dict):
         return options
     keyed = strategy["Keyed"]
-    names = [str(next(iter(key["output_name"].values()))) for key in keyed["keys"]]
-    # Plain columns are one node each; anything else needs more.
-    is_plain = [key["node"] for key in keyed["keys"]] == list(range(len(names)))
-    computed = [name for name in names if name not in schema]
-    if computed or not is_plain:
+    names = [key.name for key in keys]
+    computed = [key.name for key in keys if not _is_column(key)]
+    if computed:
         building.refusals.add(
             f"{part} by an expression",
-            f"keys must be columns of the frame, got {', '.join(computed or names)}",
+            f"keys must be columns of the frame, got {', '.join(computed)}",
             "with_columns(key=...) before the sink, and key='key'",
         )
     return options | {"layout": "hive", "keys": names, "include_keys": keyed["include_keys"]}
+
+
+def _is_column(key: Named) -> bool:
+    return isinstance(key.expr, ColumnNode) and key.expr.name == key.name
 
 
 def _refuse_endless(building: Building, frame: Frame, connector: str, path: str) -> None:

@@ -260,9 +260,10 @@ class CacheIR(PlanIR):
 
 @dataclass(frozen=True, slots=True)
 class SinkIR(PlanIR):
-    """A lazy sink; `payload` is Polars' own JSON."""
+    """A lazy sink; `payload` is Polars' own JSON, `keys` are those of a `PartitionBy`."""
 
     payload: dict[str, Any]
+    keys: tuple[Named, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -438,7 +439,8 @@ class _Reader:
             case "Cache":
                 return CacheIR(schema, inputs, node.id_)
             case "Sink":
-                return SinkIR(schema, inputs, json.loads(node.payload))
+                payload = json.loads(node.payload)
+                return SinkIR(schema, inputs, payload, self._partition_keys(payload))
             case _:
                 return OtherIR(schema, inputs, kind, str(getattr(node, "options", "")))
 
@@ -473,6 +475,14 @@ class _Reader:
             path_column=options.include_file_paths,
             hive=_hive_columns(node.hive_parts),
             special=tuple(name for name, value in special.items() if value),
+        )
+
+    def _partition_keys(self, payload: dict[str, Any]) -> tuple[Named, ...]:
+        strategy = payload.get("Partitioned", {}).get("partition_strategy")
+        keys = strategy.get("Keyed", {}).get("keys", []) if isinstance(strategy, dict) else []
+        return tuple(
+            Named(str(next(iter(key["output_name"].values()))), read_expression(self._visitor, key["node"]))
+            for key in keys
         )
 
     def _group_by(self, node: Any, schema: pl.Schema, inputs: tuple[PlanIR, ...]) -> PlanIR:

@@ -4,16 +4,15 @@
 
 use crate::files::format::{PartFormat, Rolled, parse};
 use crate::files::sink::FileSink;
-use arrow::array::{ArrayRef, new_null_array};
+use arrow::array::ArrayRef;
 use arrow::compute::cast;
 use arrow::datatypes::{DataType as Arrow, Field as ArrowField, FieldRef, Schema as ArrowSchema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use arrow_avro::compression::CompressionCodec;
 use arrow_avro::writer::format::AvroOcfFormat;
 use arrow_avro::writer::{Writer, WriterBuilder};
-use dataflare_engine::types::arrow_schema;
 use dataflare_engine::{EngineError, Result};
-use dataflare_plan::Schema;
+use dataflare_plan::{DataType, Schema, TimeUnit};
 use serde::Deserialize;
 use serde_json::Value;
 use std::fs::File;
@@ -45,26 +44,43 @@ pub fn avro_sink(options: &Value, schema: &Schema) -> Result<FileSink> {
                 return Err(EngineError::call(place, expected, format!("'{other}'")));
             }
         };
-        for (field, column) in written.iter().zip(arrow_schema(written).fields()) {
-            if let Err(reason) = try_column(column) {
+        for field in written {
+            if !is_held(&field.dtype) {
                 let place = format!("{place}, column '{}'", field.name);
-                return Err(EngineError::call(
-                    place,
-                    "a type that Avro holds",
-                    format!("{}: {reason}", field.dtype),
-                ));
+                let expected = "a type that Avro holds (integers to Int64, floats, Boolean, String, Binary, Date, \
+                                Datetime in ms or us and UTC or no zone, List, Struct): cast it";
+                return Err(EngineError::call(place, expected, field.dtype.to_string()));
             }
         }
         Ok(Box::new(AvroParts { codec }))
     })
 }
 
-/// Writes one null.
-fn try_column(field: &FieldRef) -> Result<(), String> {
-    let schema = Arc::new(ArrowSchema::new(vec![FieldRef::clone(field)]));
-    let nothing = RecordBatch::try_new(Arc::clone(&schema), vec![new_null_array(field.data_type(), 1)]);
-    let mut part = AvroPart::new(Vec::new(), &schema, None)?;
-    part.write(&nothing.map_err(|error| error.to_string())?)
+/// True if a column of this type is read back as what it was, or as what it says (a category as its text).
+fn is_held(dtype: &DataType) -> bool {
+    match dtype {
+        DataType::Boolean
+        | DataType::Int8
+        | DataType::Int16
+        | DataType::Int32
+        | DataType::Int64
+        | DataType::UInt8
+        | DataType::UInt16
+        | DataType::UInt32
+        | DataType::Float32
+        | DataType::Float64
+        | DataType::String
+        | DataType::Binary
+        | DataType::Categorical
+        | DataType::Enum { .. }
+        | DataType::Date => true,
+        DataType::Datetime { unit, zone } => {
+            *unit != TimeUnit::Nanoseconds && zone.as_deref().is_none_or(|zone| zone == "UTC")
+        }
+        DataType::List(inner) => is_held(inner),
+        DataType::Struct(fields) => fields.iter().all(|field| is_held(&field.dtype)),
+        _ => false,
+    }
 }
 
 struct AvroParts {
@@ -86,7 +102,7 @@ struct AvroPart<W: Write> {
     schema: SchemaRef,
 }
 
-/// As what a column is written: Avro has no views, no categories, no numbers without a sign.
+/// As what a column is written: Avro has no views, no numbers without a sign; categories become texts.
 fn written_type(dtype: &Arrow) -> Arrow {
     let item = |field: &FieldRef| Arc::new(ArrowField::new("item", written_type(field.data_type()), true));
     match dtype {
@@ -94,6 +110,8 @@ fn written_type(dtype: &Arrow) -> Arrow {
         Arrow::BinaryView => Arrow::Binary,
         Arrow::Int8 | Arrow::Int16 | Arrow::UInt8 | Arrow::UInt16 => Arrow::Int32,
         Arrow::UInt32 => Arrow::Int64,
+        // As Polars writes a time without a zone.
+        Arrow::Timestamp(unit, _) => Arrow::Timestamp(*unit, Some("+00:00".into())),
         Arrow::LargeList(field) | Arrow::FixedSizeList(field, _) => Arrow::List(item(field)),
         Arrow::Struct(fields) => Arrow::Struct(
             fields

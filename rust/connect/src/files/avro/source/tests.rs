@@ -89,8 +89,5 @@ fn damage_is_an_error_that_names_the_file() {
 fn types_that_avro_does_not_hold_are_refused_by_column() {
     let schema = vec![Field { name: "u".to_owned(), dtype: DataType::UInt64 }];
     let refused = avro_sink(&json!({"path": "o.avro", "layout": "file"}), &schema).unwrap_err().to_string();
-    assert!(
-        refused.starts_with("o.avro, column 'u': expected a type that Avro holds, got UInt64"),
-        "{refused}"
-    );
+    assert!(refused.starts_with("o.avro, column 'u': expected a type that Avro holds"), "{refused}");
 }
