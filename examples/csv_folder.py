@@ -29,7 +29,7 @@ def write_sensor_files(folder: Path) -> None:
                 "degrees": [20.0 + step % 7 for step in range(144)] + [12.5] * 144,
             },
             schema=SCHEMA,
-        )
+        ).sort("ts")
         rows.write_csv(folder / f"{day}.csv.gz", compression="gzip")
     (folder / "3.csv").write_text("ts,place,degrees\n2024-05-04T00:00:00,roof,warm\n")
 

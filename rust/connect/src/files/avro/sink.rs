@@ -110,8 +110,7 @@ fn written_type(dtype: &Arrow) -> Arrow {
         Arrow::BinaryView => Arrow::Binary,
         Arrow::Int8 | Arrow::Int16 | Arrow::UInt8 | Arrow::UInt16 => Arrow::Int32,
         Arrow::UInt32 => Arrow::Int64,
-        // As Polars writes a time without a zone.
-        Arrow::Timestamp(unit, _) => Arrow::Timestamp(*unit, Some("+00:00".into())),
+        Arrow::Timestamp(unit, Some(_)) => Arrow::Timestamp(*unit, Some("+00:00".into())),
         Arrow::LargeList(field) | Arrow::FixedSizeList(field, _) => Arrow::List(item(field)),
         Arrow::Struct(fields) => Arrow::Struct(
             fields
