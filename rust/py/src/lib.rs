@@ -27,6 +27,7 @@ mod changes;
 mod checkpoints;
 mod collect;
 mod connectors;
+mod csv_text;
 mod error;
 mod expressions;
 mod frame_function;
