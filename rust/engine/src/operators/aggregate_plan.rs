@@ -132,7 +132,7 @@ pub struct InputNames {
 }
 
 impl InputNames {
-    fn of(one: &Aggregate) -> Self {
+    pub fn of(one: &Aggregate) -> Self {
         Self { column: one.column.clone(), other: one.other.clone(), filter: one.filter.clone() }
     }
 }

@@ -28,7 +28,7 @@ pub struct OverType {
     keys: Vec<usize>,
     groups: GroupType,
     /// Column and filter of each aggregate.
-    inputs: Vec<[Option<usize>; 2]>,
+    inputs: Vec<[Option<usize>; 3]>,
     needs_order: bool,
     time: usize,
     /// Columns of the input.
@@ -51,10 +51,13 @@ impl OverType {
         let time = input.event_time.as_ref().filter(|time| keys.contains(time));
         let time = time.ok_or_else(|| EngineError::internal("over", "no key is the event time"))?;
         let key_types: Vec<DataType> = keys.iter().filter_map(dtype).cloned().collect();
-        let accumulators = aggregates.iter().map(|one| accumulator(one, one.column.as_ref().and_then(dtype)));
+        let accumulators = aggregates.iter().map(|one| {
+            let of = |name: &Option<String>| name.as_ref().and_then(dtype);
+            accumulator(one, of(&one.column), of(&one.other))
+        });
         let inputs = aggregates.iter().map(|one| {
             let place = |name: &Option<String>| name.as_ref().map(index).transpose();
-            Ok::<_, EngineError>([place(&one.column)?, place(&one.filter)?])
+            Ok::<_, EngineError>([place(&one.column)?, place(&one.other)?, place(&one.filter)?])
         });
         Ok(Self {
             keys: keys.iter().map(index).collect::<Result<_>>()?,
@@ -63,7 +66,7 @@ impl OverType {
                 accumulators: accumulators.collect::<Result<_>>()?,
             },
             inputs: inputs.collect::<Result<_>>()?,
-            needs_order: aggregates.iter().any(|one| one.function.needs_order()),
+            needs_order: aggregates.iter().any(|one| one.needs_order()),
             time: index(time)?,
             width: input.schema.len(),
             fields: arrow_schema(&node.schema).fields().iter().cloned().collect(),
@@ -104,10 +107,14 @@ impl Over {
             false => None,
         };
         let mut prepared: Vec<Prepared> = Vec::with_capacity(shared.inputs.len());
-        for (accumulator, [column, filter]) in shared.groups.accumulators.iter().zip(&shared.inputs) {
+        for (accumulator, [column, other, filter]) in shared.groups.accumulators.iter().zip(&shared.inputs) {
             let place = |index: &Option<usize>| index.map(|index| records.column(index));
-            let input =
-                aggregate::Input { column: place(column), filter: place(filter), order: order.as_ref() };
+            let input = aggregate::Input {
+                column: place(column),
+                other: place(other),
+                filter: place(filter),
+                order: order.as_ref(),
+            };
             prepared.push(accumulator.prepare(&input)?);
         }
         let mut groups = Groups::new(&shared.groups);

@@ -121,6 +121,8 @@ mod tests {
             name: name.to_owned(),
             function,
             column: Some("v".to_owned()),
+            other: None,
+            options: dataflare_plan::AggregateOptions::default(),
             filter: None,
             text: name.to_owned(),
             dtype,
@@ -147,7 +149,7 @@ mod tests {
             event_time_ends: None,
             name: None,
         };
-        let input = ["k", "t", "v"].map(|name| field(name, DataType::Int64));
+        let input = ["k", "t", "v"].map(|name| field(name, DataType::Int64)).to_vec();
         Arc::new(SessionShape::new(&node, &input, Some("t")).unwrap())
     }
 
@@ -191,7 +193,7 @@ mod tests {
     fn session_leaves_when_the_watermark_is_beyond_its_gap() {
         let mut last = operator();
         let found = sessions(&mut last, vec![rows(vec![1, 1, 2, 1], vec![0, 8, 5, 30], vec![1, 2, 4, 8])]);
-        assert_eq!(found, []);
+        assert!(found.is_empty());
         last.watermark(18);
         assert_eq!(taken(&mut last), [[2, 5, 15, 4].map(Some)]);
         assert!(last.forwarded().0 <= 0);

@@ -4,6 +4,7 @@
 //! of one session may come several times and in any order, so those of two workers, and those of a checkpoint, are merged
 //! as raw rows are added. Not here: which rows make a session (`session_intervals.rs`), when results leave.
 
+use super::aggregate_plan::InputNames;
 use super::pane_state::{column, times};
 use super::session_intervals::{Interval, Intervals};
 use crate::aggregate::words::{narrowed, widened_words};
@@ -40,8 +41,7 @@ pub struct SessionShape {
     /// True if it is the event time: sessions become final.
     pub ends: bool,
     pub needs_order: bool,
-    /// Column and filter of each aggregate.
-    inputs: Vec<(Option<String>, Option<String>)>,
+    inputs: Vec<InputNames>,
     groups: GroupType,
     partial_schema: SchemaRef,
     schema: SchemaRef,
@@ -69,7 +69,10 @@ impl SessionShape {
             keys.iter().map(|key| type_of(key).cloned()).collect::<Result<Vec<_>>>()?;
         let accumulators = aggregates
             .iter()
-            .map(|one| accumulator(one, one.column.as_deref().map(type_of).transpose()?))
+            .map(|one| {
+                let of = |name: &Option<String>| name.as_deref().map(type_of).transpose();
+                accumulator(one, of(&one.column)?, of(&one.other)?)
+            })
             .collect::<Result<Vec<_>>>()?;
         let key_fields = keys.iter().zip(&key_types);
         let mut fields: Vec<Field> =
@@ -90,8 +93,8 @@ impl SessionShape {
             gap: *gap,
             time: column.clone(),
             ends: event_time == Some(column),
-            needs_order: aggregates.iter().any(|one| one.function.needs_order()),
-            inputs: aggregates.iter().map(|one| (one.column.clone(), one.filter.clone())).collect(),
+            needs_order: aggregates.iter().any(|one| one.needs_order()),
+            inputs: aggregates.iter().map(InputNames::of).collect(),
             groups: GroupType { keys: KeyType::of(&key_types)?, accumulators },
             partial_schema: Arc::new(ArrowSchema::new(fields)),
             schema: arrow_schema(&node.schema),
@@ -126,11 +129,13 @@ impl SessionState {
         let keys = shape.keys.iter().map(column).collect::<Result<Vec<_>>>()?;
         let keys = shape.groups.keys.prepare(&keys)?;
         let mut inputs = Vec::with_capacity(shape.inputs.len());
-        for ((name, filter), accumulator) in shape.inputs.iter().zip(&shape.groups.accumulators) {
-            let values = name.as_ref().map(column).transpose()?;
-            let filter = filter.as_ref().map(column).transpose()?;
+        for (names, accumulator) in shape.inputs.iter().zip(&shape.groups.accumulators) {
+            let values = names.column.as_ref().map(column).transpose()?;
+            let other = names.other.as_ref().map(column).transpose()?;
+            let filter = names.filter.as_ref().map(column).transpose()?;
             inputs.push(accumulator.prepare(&Input {
                 column: values.as_ref(),
+                other: other.as_ref(),
                 filter: filter.as_ref(),
                 order: order.as_ref(),
             })?);

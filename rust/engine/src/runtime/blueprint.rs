@@ -380,7 +380,7 @@ fn ordered_nodes(plan: &Plan) -> Result<Vec<bool>> {
                 ordered[id] || functions.iter().any(|one| one.function.needs_order())
             }
             Operator::Over { aggregates, .. } => {
-                ordered[id] || aggregates.iter().any(|one| one.function.needs_order())
+                ordered[id] || aggregates.iter().any(|one| one.needs_order())
             }
             Operator::Session { .. } => session_shape(plan, id)?.needs_order,
             // A dead letter says where its row stood.
