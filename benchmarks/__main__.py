@@ -11,10 +11,11 @@ import sys
 # Read once, when Polars is imported.
 os.environ["POLARS_MAX_THREADS"] = "2"
 
-from benchmarks import footprint, kafka, latency, scaling, throughput
+from benchmarks import files, footprint, kafka, latency, scaling, throughput
 
 COMMANDS = {
     "throughput": throughput.main,
+    "files": files.main,
     "latency": latency.main,
     "scaling": scaling.main,
     "kafka": kafka.main,

@@ -31,3 +31,14 @@ def test_frame_of_an_example_is_that_of_polars(name: str) -> None:
 @pytest.mark.parametrize("name", FRAMES)
 def test_frame_of_an_example_keeps_the_law_under_any_schedule(name: str) -> None:
     dff.testing.check(FRAMES[name], seeds=4)
+
+
+def test_folder_of_csv_becomes_parquet_by_day_and_place(tmp_path: Path) -> None:
+    main = runpy.run_path(str(EXAMPLES / "csv_folder.py"))["main"]
+    rows = main(tmp_path)
+    assert (rows.height, rows["day"].n_unique(), rows["place"].unique().sort().to_list()) == (
+        144,
+        3,
+        ["cellar", "roof"],
+    )
+    assert len(list((tmp_path / "out").glob("day=*/place=*/*.parquet"))) >= 6

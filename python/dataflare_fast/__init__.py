@@ -25,10 +25,10 @@ from dataflare_fast.engine import Engine
 from dataflare_fast.job import Job, JobStatus
 from dataflare_fast.planner.explain import explain
 from dataflare_fast.sources.batches import from_batches
-from dataflare_fast.sources.files import scan_parquet
 from dataflare_fast.sources.kafka import scan_kafka
 from dataflare_fast.sources.nexmark import Nexmark, nexmark
 from dataflare_fast.sources.python import ReadableSource, scan_source
+from dataflare_fast.sources.scans import scan_avro, scan_csv, scan_ipc, scan_ndjson, scan_parquet
 from dataflare_fast.sql import sql
 from dataflare_fast.words.sink import WritableSink
 
@@ -47,7 +47,11 @@ __all__ = [
     "from_batches",
     "nexmark",
     "read_checkpoint",
+    "scan_avro",
+    "scan_csv",
+    "scan_ipc",
     "scan_kafka",
+    "scan_ndjson",
     "scan_parquet",
     "scan_source",
     "sql",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 import polars as pl
 
@@ -25,7 +25,9 @@ from dataflare_fast.words.word import top_leaf
 if TYPE_CHECKING:
     from polars.lazyframe.group_by import LazyGroupBy
 
-__all__ = ["StreamWords"]
+__all__ = ["AvroCompression", "StreamWords"]
+
+AvroCompression: TypeAlias = Literal["uncompressed", "deflate", "snappy", "zstd"]
 
 
 @pl.api.register_lazyframe_namespace("stream")
@@ -298,6 +300,69 @@ class StreamWords:
             "roll_after_ns": parse_duration_ns(roll_after, "sink_parquet: roll_after"),
         }
         return _run_unless_lazy(SinkWord(self._lf, "parquet", options), lazy, engine)
+
+    @overload
+    def sink_avro(
+        self,
+        path: str,
+        *,
+        compression: AvroCompression = "uncompressed",
+        roll_rows: int | None = None,
+        roll_bytes: str | int = "128MiB",
+        roll_after: str | timedelta = "60s",
+        lazy: Literal[False] = False,
+        engine: pl.Engine | None = None,
+    ) -> None: ...
+
+    @overload
+    def sink_avro(
+        self,
+        path: str,
+        *,
+        compression: AvroCompression = "uncompressed",
+        roll_rows: int | None = None,
+        roll_bytes: str | int = "128MiB",
+        roll_after: str | timedelta = "60s",
+        lazy: Literal[True],
+        engine: None = None,
+    ) -> pl.LazyFrame: ...
+
+    def sink_avro(
+        self,
+        path: str,
+        *,
+        compression: AvroCompression = "uncompressed",
+        roll_rows: int | None = None,
+        roll_bytes: str | int = "128MiB",
+        roll_after: str | timedelta = "60s",
+        lazy: bool = False,
+        engine: pl.Engine | None = None,
+    ) -> pl.LazyFrame | None:
+        """Writes Avro files; exactly once with a checkpoint.
+
+        Args:
+            path: a folder of parts if it ends in `/`, made if missing; else a file, which appears at the end.
+            compression: of the blocks: `"uncompressed"`, `"deflate"`, `"snappy"` or `"zstd"`.
+            roll_rows: as for `sink_parquet`.
+            roll_bytes: as for `sink_parquet`.
+            roll_after: as for `sink_parquet`.
+            lazy: gives a lazy sink for `Engine.start` instead of running it.
+            engine: runs it now; needed unless lazy.
+
+        Raises:
+            CallError: a bad argument.
+        """
+        is_folder = path.endswith("/")
+        options: dict[str, Any] = {
+            "path": path,
+            "layout": "folder" if is_folder else "file",
+            "mkdir": is_folder,
+            "format": {"compression": compression},
+            "roll_rows": roll_rows,
+            "roll_bytes": parse_bytes(roll_bytes, "sink_avro: roll_bytes", least=1),
+            "roll_after_ns": parse_duration_ns(roll_after, "sink_avro: roll_after"),
+        }
+        return _run_unless_lazy(SinkWord(self._lf, "avro", options), lazy, engine)
 
     @overload
     def sink_console(

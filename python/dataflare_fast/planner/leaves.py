@@ -15,6 +15,7 @@ from typing import Any, Final
 import polars as pl
 
 from dataflare_fast.planner.building import Building
+from dataflare_fast.planner.csv_text import CsvReader, csv_columns, csv_ends
 from dataflare_fast.planner.frames import Frame
 from dataflare_fast.planner.schema import Json
 from dataflare_fast.planner.visitor.plan import (
@@ -25,6 +26,7 @@ from dataflare_fast.planner.visitor.plan import (
     read_plan,
 )
 from dataflare_fast.sources.batches import Batches
+from dataflare_fast.sources.files import local_path
 from dataflare_fast.sources.leaf import Leaf, Source
 from dataflare_fast.words.marks import Errors
 from dataflare_fast.words.native import Native
@@ -127,7 +129,7 @@ def memory_frame(building: Building, ir: DataFrameScanIR) -> Frame:
 def file_frame(building: Building, ir: FileScanIR) -> Frame:
     """`pl.scan_parquet`, `scan_ndjson`, `scan_csv`: one split, files in path order."""
     part = f"scan_{ir.format}({', '.join(ir.paths[:1])})"
-    if ir.format not in ("parquet", "ndjson"):
+    if ir.format not in ("parquet", "ndjson", "csv"):
         building.refusals.add(
             part,
             f"scans of {ir.format} arrive in a later release",
@@ -135,6 +137,12 @@ def file_frame(building: Building, ir: FileScanIR) -> Frame:
             f"or dff.from_batches(pl.read_{ir.format}(...)) if it fits into memory",
         )
         return building.nothing(ir.schema)
+    if ir.reader.get("ignore_errors"):
+        building.refusals.add(
+            f"{part} with ignore_errors=True",
+            "the engine itself decides what becomes of a row that cannot be read",
+            'the scan without ignore_errors, and dff.Engine(on_error="skip") or "dead_letter"',
+        )
     if ir.reader.get("decryption_properties"):
         building.refusals.add(part, "encrypted Parquet arrives in a later release", "a decrypted copy")
     for special in ir.special:
@@ -144,11 +152,18 @@ def file_frame(building: Building, ir: FileScanIR) -> Frame:
         # A batch needs a column to have a height.
         schema, row_index = pl.Schema({_ROWS: pl.UInt32()}), (_ROWS, 0)
     options: dict[str, Json] = {
-        "paths": list(ir.paths),
+        "paths": [local_path(path, f"scan_{ir.format}") for path in ir.paths],
         "row_index": None if row_index is None else {"name": row_index[0], "offset": row_index[1]},
         "path_column": ir.path_column,
-        "polars": None if ir.format == "parquet" else ir.reader,
+        "polars": ir.reader if ir.format == "ndjson" else None,
     }
+    if ir.hive:
+        options["hive"] = list(ir.hive)
+    if ir.format == "csv":
+        elsewhere = {*ir.hive, ir.path_column, None if row_index is None else row_index[0]}
+        wanted = pl.Schema({name: dtype for name, dtype in schema.items() if name not in elsewhere})
+        parser = CsvReader(ir.reader, csv_columns(ir.reader, ir.paths), wanted)
+        options |= {"csv": csv_ends(ir.reader), "object": building.graph.object(parser)}
     frame = _source(building, ir.format, options, schema, bounded=True, replayable=True, single_split=True)
     if ir.slice is not None:
         frame = building.head(frame, *ir.slice, any_rows=False)

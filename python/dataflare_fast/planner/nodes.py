@@ -65,6 +65,11 @@ __all__ = ["NodePlanner"]
 
 # Nodes that no release runs yet: what users call them, why, and what works instead.
 _REFUSED: Final[Mapping[str, tuple[str, str, str]]] = {
+    "scan_ipc": (
+        "pl.scan_ipc",
+        "Polars does not show which files such a scan reads",
+        "dff.scan_ipc(path), which reads the same files",
+    ),
     "HConcat": (
         "concat(how='horizontal')",
         "rows that stand side by side by chance have no meaning in a stream",

@@ -5,20 +5,23 @@ An append sink takes final rows only; a single file takes bounded frames only. N
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import polars as pl
 
 from dataflare_fast.planner.building import Building
+from dataflare_fast.planner.csv_text import CsvWriter
 from dataflare_fast.planner.frames import Frame
-from dataflare_fast.planner.visitor.plan import LeafIR, PlanIR, SinkIR, read_plan
+from dataflare_fast.planner.visitor.expressions import ColumnNode
+from dataflare_fast.planner.visitor.plan import LeafIR, Named, PlanIR, SinkIR, read_plan
+from dataflare_fast.sources.files import local_path
 from dataflare_fast.words.sink import SinkWord
 
 __all__ = ["Output", "batches_output", "collect_output", "is_sink", "sink_node", "sink_output", "sink_target"]
 
-_FORMATS: Final = {"Parquet": "parquet", "NDJson": "ndjson"}
+_FORMATS: Final = {"Csv": "csv", "Ipc": "ipc", "NDJson": "ndjson", "Parquet": "parquet"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +99,9 @@ def sink_node(building: Building, output: Output, ir: PlanIR, plan: Callable[[Pl
         if ir.predicate is not None or ir.rows is not None or len(ir.schema) != len(word.schema):
             return building.nothing_above_a_sink(word.title, ir.schema)
         frame = plan(ir, False)
+        is_file = word.options.get("layout") == "file"
+        if is_file:
+            _refuse_endless(building, frame, word.connector, word.options["path"])
         return _sink(
             building,
             frame,
@@ -103,7 +109,7 @@ def sink_node(building: Building, output: Output, ir: PlanIR, plan: Callable[[Pl
             word.options,
             carried=word.carried,
             key=word.key,
-            maintain_order=False,
+            maintain_order=is_file,
         )
     if isinstance(ir, SinkIR):
         return _file_sink(building, ir, plan)
@@ -146,36 +152,88 @@ def _file_sink(building: Building, ir: SinkIR, plan: Callable[[PlanIR, bool], Fr
             "a path as text, or sink_batches(fn) for anything else",
         )
         return building.nothing(ir.schema)
+    path = local_path(path, "a sink of files")
     if path.endswith(_FOLDER):
         path = path.removesuffix(_FOLDER) + "/"
     name, settings = next(iter(payload["file_format"].items()))
     connector = _FORMATS.get(name)
     if connector is None:
         building.refusals.add(
-            f"sink_{name.lower()}", "it arrives in a later release", "sink_parquet or sink_ndjson"
+            f"sink_{name.lower()}",
+            "it is no file format of the engine",
+            "sink_parquet, sink_ipc, sink_csv or sink_ndjson",
         )
         return building.nothing(ir.schema)
     arguments = payload["unified_sink_args"]
     options: dict[str, Any] = {
         "path": path,
-        "layout": "folder" if kind == "Partitioned" or path.endswith("/") else "file",
+        "layout": "folder" if path.endswith("/") else "file",
         "mkdir": bool(arguments["mkdir"]),
         "format": settings,
     }
     if kind == "Partitioned":
+        options |= _partitions(building, payload, path, ir.keys)
+    if options["layout"] == "file":
+        _refuse_endless(building, frame, connector, path)
+    in_order = options["layout"] == "file" and bool(arguments["maintain_order"])
+    carried = CsvWriter(settings) if connector == "csv" else None
+    return _sink(building, frame, connector, options, carried=carried, key=None, maintain_order=in_order)
+
+
+_NO_BOUND: Final = 2**32 - 1
+"""What Polars writes for a bound that was not given, or a larger number."""
+
+
+def _partitions(
+    building: Building, payload: dict[str, Any], path: str, keys: Sequence[Named]
+) -> dict[str, Any]:
+    """`pl.PartitionBy`: a folder for each key, or a folder of parts."""
+    part = f"PartitionBy('{path}')"
+    if "Hive" not in payload["file_path_provider"]:
         building.refusals.add(
-            f"PartitionBy('{path}')",
-            "one folder for each key arrives in a later release",
-            f"a folder of parts: '{path.removesuffix('/')}/'",
+            f"{part} with a file_path_provider",
+            "names of files hold attempt, epoch and worker, so that each row is written once",
+            "PartitionBy without it",
         )
-    if options["layout"] == "file" and frame.endless:
+    rows, size = payload["max_rows_per_file"], payload["approximate_bytes_per_file"]
+    options: dict[str, Any] = {"path": path.rstrip("/") + "/", "layout": "folder", "mkdir": True}
+    if rows < _NO_BOUND:
+        options["roll_rows"] = rows
+    if size < _NO_BOUND:
+        options["roll_bytes"] = size
+    strategy = payload["partition_strategy"]
+    if not isinstance(strategy, dict):
+        return options
+    keyed = strategy["Keyed"]
+    names = [key.name for key in keys]
+    computed = [key.name for key in keys if not _is_column(key)]
+    if computed:
+        building.refusals.add(
+            f"{part} by an expression",
+            f"keys must be columns of the frame, got {', '.join(computed)}",
+            "with_columns(key=...) before the sink, and key='key'",
+        )
+    return options | {"layout": "hive", "keys": names, "include_keys": keyed["include_keys"]}
+
+
+def _is_column(key: Named) -> bool:
+    return isinstance(key.expr, ColumnNode) and key.expr.name == key.name
+
+
+def _refuse_endless(building: Building, frame: Frame, connector: str, path: str) -> None:
+    """A single file needs an end."""
+    if frame.endless:
         building.refusals.add(
             f"{connector} file '{path}' of an endless frame",
             "a single file is published when its input has ended",
-            f"a folder of parts: '{path.removesuffix('.' + connector)}/'",
+            f"a folder of parts: '{_stem(path)}/'",
         )
-    in_order = options["layout"] == "file" and bool(arguments["maintain_order"])
-    return _sink(building, frame, connector, options, carried=None, key=None, maintain_order=in_order)
+
+
+def _stem(path: str) -> str:
+    """Without what the name ends in."""
+    folder, slash, name = path.rpartition("/")
+    return folder + slash + (name.split(".")[0] or name)
 
 
 def _sink(

@@ -2,7 +2,7 @@
 //!
 //! The thread runs a closure that pushes batches through an [`Outlet`] and waits there while the ring is full; the
 //! worker's side never blocks. Dropping the reader closes the outlet: the thread sees it at its next `send` or `wait`
-//! and ends. Not here: what is read (`parquet_source.rs`, `ndjson_source.rs`, `kafka_source.rs`).
+//! and ends. Not here: what is read (`files/scan.rs`, `kafka/source.rs`).
 
 use dataflare_engine::source::{Poll, RawBatch, SplitReader, Waker};
 use dataflare_engine::{EngineError, Result};

@@ -1,6 +1,6 @@
 //! Columns as JSON objects, and times in JSON texts. Called by the Kafka connector, the console and files of lines.
 //!
-//! Not here: objects to columns (`json_rows.rs`), what Polars writes into files of lines (`json_text.rs`).
+//! Not here: objects to columns (`json_rows.rs`), what Polars writes into files of lines (`files/ndjson/text.rs`).
 
 use arrow::array::{RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::compute::kernels::cast_utils::string_to_datetime;

@@ -2,7 +2,7 @@
 //!
 //! The rules: a missing field is null, others are passed over, the first of two equal names counts; numbers, texts and
 //! booleans stay what they are (`1.0` is no Int64, `"1"` is no number, `1` is no String). Times are ISO 8601 texts or
-//! ticks. Called by the Kafka connector. Not here: files of lines (`ndjson_source.rs`), writing (`json.rs`).
+//! ticks. Called by the Kafka connector. Not here: files of lines (`files/ndjson/`), writing (`json.rs`).
 
 use crate::columns::{Column, Fields, Items, Misfit};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -271,7 +271,7 @@ impl<'de> Visitor<'de> for Passed {
 mod tests {
     use super::read_object;
     use crate::columns::Column;
-    use crate::json_columns::{CATEGORIES, PolarsRules};
+    use crate::files::ndjson::columns::{CATEGORIES, PolarsRules};
     use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
     use arrow::datatypes::{DataType as Arrow, Field as ArrowField, FieldRef, Schema};
     use arrow_json::ReaderBuilder;

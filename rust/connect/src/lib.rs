@@ -7,22 +7,12 @@
 pub mod blocking;
 pub mod columns;
 pub mod console;
-pub mod file_scan;
-pub mod file_sink;
-pub mod file_types;
-mod followed;
+pub mod files;
 pub mod json;
-mod json_columns;
 pub mod json_rows;
-mod json_text;
 #[cfg(feature = "kafka")]
 pub mod kafka;
-pub mod ndjson_sink;
-pub mod ndjson_source;
 pub mod nexmark;
-pub mod parquet_sink;
-pub mod parquet_source;
-pub mod segments;
 #[cfg(test)]
 mod testing;
 
@@ -41,10 +31,8 @@ pub fn source(connector: &str, options: &Value, schema: &Schema) -> Result<Optio
     Ok(Some(match connector {
         #[cfg(feature = "kafka")]
         "kafka" => Arc::new(kafka::source::Kafka::new(options, schema)?),
-        "ndjson" => Arc::new(ndjson_source::ndjson_source(options, schema)?),
         "nexmark" => Arc::new(nexmark::Nexmark::new(options, schema)?),
-        "parquet" => Arc::new(parquet_source::parquet_source(options, schema)?),
-        _ => return Ok(None),
+        _ => return Ok(files::source(connector, options, schema)?.map(|scan| Arc::new(scan) as _)),
     }))
 }
 
@@ -57,8 +45,6 @@ pub fn sink(connector: &str, options: &Value, schema: &Schema) -> Result<Option<
         "console" => Arc::new(console::Console::new(options, schema)?),
         #[cfg(feature = "kafka")]
         "kafka" => Arc::new(kafka::sink::KafkaSink::new(options, schema)?),
-        "ndjson" => Arc::new(ndjson_sink::ndjson_sink(options, schema)?),
-        "parquet" => Arc::new(parquet_sink::parquet_sink(options, schema)?),
-        _ => return Ok(None),
+        _ => return Ok(files::sink(connector, options, schema)?.map(|sink| Arc::new(sink) as _)),
     }))
 }

@@ -4,9 +4,12 @@ use crate::batches::Batches;
 use crate::callback::CallbackSink;
 use crate::causes::Causes;
 use crate::collect::Collector;
+use crate::csv_text::PolarsCsv;
 use crate::python_sink::PythonSink;
 use crate::python_source::PythonSource;
 use crate::residual::PolarsResidual;
+use dataflare_connect::files::csv::sink::csv_sink;
+use dataflare_connect::files::csv::source::foreign_csv_source;
 use dataflare_engine::expr::Residual;
 use dataflare_engine::operators::native::NativeFunction;
 use dataflare_engine::runtime::assembly::Connectors;
@@ -50,6 +53,27 @@ impl JobConnectors {
     }
 }
 
+impl JobConnectors {
+    /// Options without the object, the columns that files hold, and the object.
+    fn csv(&self, connector: &str, options: &Value, schema: &Schema) -> Result<(Value, Schema, Py<PyAny>)> {
+        let object = self.object(connector, options)?;
+        let object = Python::attach(|py| object.clone_ref(py));
+        let mut options = options.clone();
+        if let Some(options) = options.as_object_mut() {
+            options.remove("object");
+        }
+        let is_elsewhere = |name: &str| {
+            let is = |value: Option<&Value>| value.and_then(Value::as_str) == Some(name);
+            let of_path = options.get("hive").and_then(Value::as_array);
+            is(options.get("path_column"))
+                || is(options.get("row_index").and_then(|index| index.get("name")))
+                || of_path.is_some_and(|names| names.iter().any(|other| is(Some(other))))
+        };
+        let columns = schema.iter().filter(|field| !is_elsewhere(&field.name)).cloned().collect();
+        Ok((options, columns, object))
+    }
+}
+
 impl Connectors for JobConnectors {
     fn source(&self, connector: &str, options: &Value, schema: &Schema) -> Result<Arc<dyn Source>> {
         match connector {
@@ -63,6 +87,11 @@ impl Connectors for JobConnectors {
                 let object = self.object(connector, options)?.clone_ref(py);
                 Ok(Arc::new(PythonSource::new(object, self.causes())) as Arc<dyn Source>)
             }),
+            "csv" if options.get("object").is_some() => {
+                let (options, columns, object) = self.csv(connector, options, schema)?;
+                let parser = Arc::new(PolarsCsv::new(object, columns));
+                Ok(Arc::new(foreign_csv_source(&options, schema, parser)?) as Arc<dyn Source>)
+            }
             _ => dataflare_connect::source(connector, options, schema)?
                 .ok_or_else(|| EngineError::call("source", "a connector of this release", connector)),
         }
@@ -88,6 +117,11 @@ impl Connectors for JobConnectors {
                 let object = self.object(connector, options)?.clone_ref(py);
                 Ok(Arc::new(PythonSink::new(object, self.causes())) as Arc<dyn Sink>)
             }),
+            "csv" => {
+                let (options, columns, object) = self.csv(connector, options, schema)?;
+                let printer = Arc::new(PolarsCsv::new(object, columns));
+                Ok(Arc::new(csv_sink(&options, schema, printer)?) as Arc<dyn Sink>)
+            }
             _ => dataflare_connect::sink(connector, options, schema)?
                 .ok_or_else(|| EngineError::call("sink", "a connector of this release", connector)),
         }

@@ -24,6 +24,7 @@ mod causes;
 mod changes;
 mod collect;
 mod connectors;
+mod csv_text;
 mod error;
 mod expressions;
 mod job;

@@ -101,6 +101,8 @@ class FileScanIR(PlanIR):
     slice: tuple[int, int] | None
     row_index: tuple[str, int] | None
     path_column: str | None
+    hive: tuple[str, ...]
+    """Columns that the names of folders hold."""
     special: tuple[str, ...]
 
 
@@ -258,9 +260,10 @@ class CacheIR(PlanIR):
 
 @dataclass(frozen=True, slots=True)
 class SinkIR(PlanIR):
-    """A lazy sink; `payload` is Polars' own JSON."""
+    """A lazy sink; `payload` is Polars' own JSON, `keys` are those of a `PartitionBy`."""
 
     payload: dict[str, Any]
+    keys: tuple[Named, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,7 +376,8 @@ class _Reader:
             node = visitor.view_current_node()
         except Exception as error:  # Polars raises several kinds for nodes that it does not show.
             inputs = self._inputs(number)
-            return OtherIR(schema, inputs, "function", str(error))
+            name = "scan_ipc" if str(error) == "ipc scan" else "function"
+            return OtherIR(schema, inputs, name, str(error))
         inputs = self._inputs(number)
         kind = type(node).__name__
         # Expressions of a node with an input read that input; those of a leaf read the leaf itself.
@@ -435,7 +439,8 @@ class _Reader:
             case "Cache":
                 return CacheIR(schema, inputs, node.id_)
             case "Sink":
-                return SinkIR(schema, inputs, json.loads(node.payload))
+                payload = json.loads(node.payload)
+                return SinkIR(schema, inputs, payload, self._partition_keys(payload))
             case _:
                 return OtherIR(schema, inputs, kind, str(getattr(node, "options", "")))
 
@@ -451,7 +456,6 @@ class _Reader:
         options = node.file_options
         format_name, *reader = node.scan_type
         special = {
-            "hive partitions": node.hive_parts,
             "column mapping": options.column_mapping,
             "default values": options.default_values,
             "deletion files": options.deletion_files,
@@ -469,7 +473,16 @@ class _Reader:
             slice=options.n_rows,
             row_index=options.row_index,
             path_column=options.include_file_paths,
+            hive=_hive_columns(node.hive_parts),
             special=tuple(name for name, value in special.items() if value),
+        )
+
+    def _partition_keys(self, payload: dict[str, Any]) -> tuple[Named, ...]:
+        strategy = payload.get("Partitioned", {}).get("partition_strategy")
+        keys = strategy.get("Keyed", {}).get("keys", []) if isinstance(strategy, dict) else []
+        return tuple(
+            Named(str(next(iter(key["output_name"].values()))), read_expression(self._visitor, key["node"]))
+            for key in keys
         )
 
     def _group_by(self, node: Any, schema: pl.Schema, inputs: tuple[PlanIR, ...]) -> PlanIR:
@@ -553,6 +566,7 @@ def _counted_files(schema: pl.Schema, paths: list[str], scan: tuple[str, ...], n
         slice=None,
         row_index=None,
         path_column=None,
+        hive=(),
         special=(),
     )
     return SelectIR(schema, (files,), (Named(name, FunctionNode(schema[name], "len")),))
@@ -573,6 +587,11 @@ def _without_wide_count(named: Named) -> Named:
             return replace(named, expr=replace(named.expr, input=counted))
         case _:
             return named
+
+
+def _hive_columns(parts: Any) -> tuple[str, ...]:
+    """Columns that the names of folders hold."""
+    return () if parts is None else tuple(cast("Any", pl.DataFrame)._from_pydf(parts).columns)
 
 
 def _names(columns: list[str] | None) -> tuple[str, ...] | None:

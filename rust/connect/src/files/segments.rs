@@ -2,10 +2,11 @@
 //!
 //! Rows of an epoch go into an Arrow IPC stream in the hidden folder; the preparation makes it durable, and, when a roll
 //! bound is reached, rewrites all segments as parts of the sink's format. Nothing is deleted here: segments live until
-//! the confirm of the record that names the parts (`file_sink.rs`). Not here: what a part looks like inside
-//! (`parquet_sink.rs`, `ndjson_sink.rs`).
+//! the confirm of the record that names the parts (`sink.rs`). Not here: what a part looks like inside
+//! (`format.rs`).
 
-use crate::file_sink::{Part, Prepared, Roll, Rolled, Segment, Target};
+use crate::files::format::Rolled;
+use crate::files::target::{Part, Prepared, Roll, Segment, Target};
 use arrow::array::{Array, ArrayRef, AsArray, BinaryViewArray, StringViewArray};
 use arrow::datatypes::{ByteViewType, DataType as Arrow};
 use arrow::ipc::reader::StreamReader;
@@ -13,6 +14,7 @@ use arrow::ipc::writer::StreamWriter;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use dataflare_engine::sink::{Preparation, SinkWriter};
 use dataflare_engine::{Batch, Clock, EngineError, Epoch, Instant, Result};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Seek};
 use std::path::Path;
@@ -214,9 +216,9 @@ impl Shelf {
         }
         stock.has_rows = true;
         let prefix = format!("part-{}-{epoch}-{}", self.attempt, self.worker);
-        let mut parts = Parts { target: &self.target, prefix, done: Vec::new(), open: None };
-        if only_columns {
-            parts.start()?;
+        let mut parts = Parts::new(&self.target, prefix);
+        if only_columns && self.target.keys.depth() == 0 {
+            parts.start(String::new())?;
         }
         for segment in &stock.segments {
             read_segment(&self.target.hidden.join(&segment.name), &mut |batch| parts.write(batch))?;
@@ -244,41 +246,62 @@ pub fn read_segment(path: &Path, take: &mut dyn FnMut(&RecordBatch) -> Result<()
     Ok(())
 }
 
-/// Writes parts one after the other.
+/// Most files that are open at once: one for each key of a hive layout, one otherwise.
+const OPEN_PARTS: usize = 100;
+
+/// Writes parts, one after the other or one for each key.
 struct Parts<'a> {
     target: &'a Target,
     prefix: String,
     done: Vec<Part>,
-    open: Option<(Part, Box<dyn Rolled>)>,
+    /// By their folder.
+    open: BTreeMap<String, (Part, Box<dyn Rolled>)>,
+    begun: usize,
 }
 
-impl Parts<'_> {
-    fn start(&mut self) -> Result<()> {
-        let extra = if self.done.is_empty() { String::new() } else { format!("-{}", self.done.len() + 1) };
+impl<'a> Parts<'a> {
+    fn new(target: &'a Target, prefix: String) -> Self {
+        Self { target, prefix, done: Vec::new(), open: BTreeMap::new(), begun: 0 }
+    }
+
+    fn start(&mut self, folder: String) -> Result<()> {
+        if self.open.len() >= OPEN_PARTS {
+            self.end_all()?;
+        }
+        self.begun += 1;
+        let extra = if self.begun == 1 { String::new() } else { format!("-{}", self.begun) };
         let name = format!("{}{extra}.{}", self.prefix, self.target.format.extension());
         let path = self.target.hidden.join(&name);
-        let part = Part { name, bytes: 0, rows: 0 };
-        self.open = Some((part, self.target.create(&path)?));
+        let part = Part { name, folder: folder.clone(), bytes: 0, rows: 0 };
+        let writer = self.target.create(&path)?;
+        self.open.insert(folder, (part, writer));
         Ok(())
     }
 
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        if self.open.is_none() {
-            self.start()?;
+        for (folder, rows) in self.target.keys.split(batch)? {
+            self.write_to(folder, &rows)?;
         }
-        let Some((part, writer)) = &mut self.open else { return Ok(()) };
+        Ok(())
+    }
+
+    fn write_to(&mut self, folder: String, batch: &RecordBatch) -> Result<()> {
+        if !self.open.contains_key(&folder) {
+            self.start(folder.clone())?;
+        }
+        let Some((part, writer)) = self.open.get_mut(&folder) else { return Ok(()) };
         writer.write(batch).map_err(|reason| EngineError::unavailable(&part.name, reason))?;
         part.rows += batch.num_rows() as u64;
         part.bytes += batch.get_array_memory_size() as u64;
         let bounds = &self.target.bounds;
         if part.bytes >= bounds.roll_bytes || bounds.roll_rows.is_some_and(|most| part.rows >= most) {
-            self.end()?;
+            self.end(&folder)?;
         }
         Ok(())
     }
 
-    fn end(&mut self) -> Result<()> {
-        let Some((mut part, writer)) = self.open.take() else { return Ok(()) };
+    fn end(&mut self, folder: &str) -> Result<()> {
+        let Some((mut part, writer)) = self.open.remove(folder) else { return Ok(()) };
         let file = writer.finish().map_err(|reason| EngineError::unavailable(&part.name, reason))?;
         let durable = file.sync_all().and_then(|()| file.metadata());
         part.bytes = durable.map_err(|error| EngineError::unavailable(&part.name, error))?.len();
@@ -286,8 +309,15 @@ impl Parts<'_> {
         Ok(())
     }
 
+    fn end_all(&mut self) -> Result<()> {
+        while let Some(folder) = self.open.keys().next().cloned() {
+            self.end(&folder)?;
+        }
+        Ok(())
+    }
+
     fn finish(mut self) -> Result<Vec<Part>> {
-        self.end()?;
+        self.end_all()?;
         Ok(self.done)
     }
 }

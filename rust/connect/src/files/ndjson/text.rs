@@ -1,5 +1,5 @@
 //! Columns as NDJSON in the words of Polars' `write_ndjson`: floats, times, durations and decimals differ from
-//! arrow-json's. Not here: Kafka's and the console's JSON (`json.rs`). Called by `ndjson_sink.rs`.
+//! arrow-json's. Not here: Kafka's and the console's JSON (`json.rs`). Called by `sink.rs`.
 
 use arrow::array::timezone::Tz;
 use arrow::array::types::{Decimal128Type, DecimalType};

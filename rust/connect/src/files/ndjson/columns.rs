@@ -2,9 +2,9 @@
 //!
 //! Numbers stay what they are (`1.0` is no Int64, `"1"` is no number), times are texts, a missing field is null, the
 //! first of two equal names counts, a String column takes any value as text. Narrower than Polars in one point: dates
-//! and times are ISO 8601. Not here: lines, and what happens to bad ones (`ndjson_source.rs`); Kafka's rules (`json.rs`).
+//! and times are ISO 8601. Not here: lines, and what happens to bad ones (`source.rs`); Kafka's rules (`json.rs`).
 
-use crate::file_types::plan_type;
+use crate::files::types::plan_type;
 use crate::json::iso_time;
 use arrow::array::{
     ArrayRef, ArrowPrimitiveType, BooleanBuilder, NullBufferBuilder, PrimitiveBuilder, StringViewBuilder,

@@ -1,11 +1,13 @@
 //! A scan of files: one split, the files in the order of their paths, each cut into batches by its format.
 //!
 //! Reads options, walks the files on a reader thread, keeps the offset, adds the columns that no file holds (path, row
-//! index), stops after `n_rows`. Not here: what is inside a file (`parquet_source.rs`, `ndjson_source.rs`), which file
+//! index), stops after `n_rows`. Not here: what is inside a file (`format.rs` and the formats), which file
 //! of a followed folder comes next (`followed.rs`).
 
 use crate::blocking::{BlockingReader, Bounds, Outlet};
-use crate::followed::Followed;
+use crate::files::followed::Followed;
+use crate::files::format::{FileFormat, not_readable, parse};
+use crate::files::hive::hive_column;
 use arrow::array::{ArrayRef, RecordBatchOptions, StringViewArray, UInt32Array};
 use arrow::record_batch::RecordBatch;
 use dataflare_engine::source::{Decoded, Offset, RawBatch, Source, Split, SplitReader, Waker};
@@ -14,50 +16,10 @@ use dataflare_engine::{EngineError, Result};
 use dataflare_plan::{Field, Schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-
-/// Most rows of a batch.
-pub const BATCH_ROWS: u64 = 65_536;
-
-/// What is inside a file.
-pub trait FileFormat: Send + Sync {
-    /// Cuts `path` into pieces from `position` on (in the format's own unit) and hands them to `take` in order, until
-    /// that says false.
-    ///
-    /// # Errors
-    /// [`EngineError::Data`] naming the file, when it is damaged or does not fit the declared columns.
-    fn read(&self, path: &Path, position: u64, take: &mut dyn FnMut(Piece) -> bool) -> Result<()>;
-
-    /// Called with the first file of the scan when reading starts at a later place: rules that the first file sets.
-    ///
-    /// # Errors
-    /// As for `read`.
-    fn prime(&self, _first: &Path) -> Result<()> {
-        Ok(())
-    }
-
-    /// How names of such files end, after the point.
-    fn extensions(&self) -> &'static [&'static str];
-
-    /// False while a file of a followed folder is visibly unfinished.
-    fn is_complete(&self, _path: &Path) -> bool {
-        true
-    }
-}
-
-/// Rows of one file before decoding.
-pub struct Piece {
-    pub rows: u64,
-    /// The position behind it.
-    pub next: u64,
-    /// Nothing follows in this file.
-    pub last: bool,
-    pub bytes: usize,
-    /// Positions count from the first row of the piece.
-    pub decode: Box<dyn FnOnce() -> Result<Decoded> + Send>,
-}
 
 /// What the planner says about the files.
 #[derive(Clone, Debug, Deserialize)]
@@ -80,9 +42,26 @@ pub struct ScanOptions {
     /// A String column with the path of the row's file.
     #[serde(default)]
     pub path_column: Option<String>,
+    /// Columns that the names of folders hold, as in `year=2024/`.
+    #[serde(default)]
+    hive: Vec<String>,
+    #[serde(default)]
+    splits: Splits,
     /// Polars' reader options: such a scan is decoded by Polars, not here.
     #[serde(default)]
     polars: Option<Value>,
+}
+
+/// What is one split.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Splits {
+    /// The whole scan.
+    #[default]
+    Scan,
+    File,
+    /// The files of one folder.
+    Hive,
 }
 
 /// Name and first value of a row index.
@@ -157,7 +136,18 @@ impl FileScan {
         let own = |field: &&Field| {
             options.path_column.as_ref() != Some(&field.name)
                 && options.row_index.as_ref().is_none_or(|index| index.name != field.name)
+                && !options.hive.contains(&field.name)
         };
+        if options.splits != Splits::Scan
+            && (options.follow || options.row_index.is_some() || options.n_rows.is_some())
+        {
+            let found = "follow, a row index or n_rows with splits";
+            return Err(EngineError::call(
+                format!("options of {connector}"),
+                "one split for the whole scan",
+                found,
+            ));
+        }
         let format = make(schema.iter().filter(own).cloned().collect())?;
         let followed = followed(connector, &options)?;
         let (schema, notes) = (Arc::new(schema.clone()), Mutex::default());
@@ -179,30 +169,20 @@ fn followed(connector: &str, options: &ScanOptions) -> Result<Option<Followed>> 
     }
 }
 
-/// Reads the options of a connector.
-///
-/// # Errors
-/// [`EngineError::Call`] in the words of serde: which option, what was expected.
-pub fn parse<T: serde::de::DeserializeOwned>(connector: &str, options: &Value) -> Result<T> {
-    T::deserialize(options).map_err(|error| {
-        EngineError::call(format!("options of {connector}"), "known options", error.to_string())
-    })
-}
+/// Most splits of a scan.
+const MOST_SPLITS: usize = 1000;
 
-/// A file that cannot be read as what it should be.
-pub fn damaged(path: &Path, row: u64, reason: impl ToString) -> EngineError {
-    EngineError::Data { place: path.display().to_string(), row, reason: reason.to_string() }
-}
+/// The name of the only split.
+const WHOLE_SCAN: &str = "files";
 
-/// A file that the system does not give out.
-pub fn not_readable(path: &Path, error: &std::io::Error) -> EngineError {
-    let place = path.display().to_string();
-    match error.kind() {
-        std::io::ErrorKind::NotFound => EngineError::call(place, "a file", "nothing there"),
-        std::io::ErrorKind::PermissionDenied => {
-            EngineError::call(place, "a file that may be read", error.to_string())
+impl ScanOptions {
+    /// The name of the split that a file belongs to.
+    fn split_of(&self, path: &Path) -> String {
+        match self.splits {
+            Splits::Scan => WHOLE_SCAN.to_owned(),
+            Splits::File => path.display().to_string(),
+            Splits::Hive => path.parent().unwrap_or(path).display().to_string(),
         }
-        _ => EngineError::unavailable(place, error),
     }
 }
 
@@ -217,17 +197,34 @@ impl Source for FileScan {
                 return Err(EngineError::call(path.display().to_string(), "a file", "a folder"));
             }
         }
-        Ok(vec![Split { name: "files".to_owned() }])
+        if self.walk.options.splits == Splits::Scan {
+            return Ok(vec![Split { name: WHOLE_SCAN.to_owned() }]);
+        }
+        // A folder may hold files before and behind another folder.
+        let mut seen = HashSet::new();
+        let names = self.walk.options.paths.iter().map(|path| self.walk.options.split_of(path));
+        let splits: Vec<Split> =
+            names.filter(|name| seen.insert(name.clone())).map(|name| Split { name }).collect();
+        match splits.len() {
+            count if count <= MOST_SPLITS => Ok(splits),
+            count => Err(EngineError::call(
+                "a scan of files",
+                format!("at most {MOST_SPLITS} splits, each of which has a thread, or splits=\"scan\""),
+                format!("{count}"),
+            )),
+        }
     }
 
     fn open(&self, split: &Split, offset: Option<&Offset>, waker: Waker) -> Result<Box<dyn SplitReader>> {
         let place: Option<Place> = offset.map(|offset| parse("a checkpointed offset", offset)).transpose()?;
         let walk = Arc::clone(&self.walk);
+        let own = |path: &&PathBuf| self.walk.options.split_of(path) == split.name;
+        let paths: Vec<PathBuf> = self.walk.options.paths.iter().filter(own).cloned().collect();
         let reader = BlockingReader::start(&split.name, Bounds::default(), waker, move |outlet| match &walk
             .followed
         {
             Some(followed) => followed.run(&walk, place.as_ref(), outlet),
-            None => walk.run(place.as_ref(), outlet),
+            None => walk.run(&paths, place.as_ref(), outlet),
         })?;
         Ok(Box::new(reader))
     }
@@ -239,9 +236,9 @@ impl Source for FileScan {
 }
 
 impl Walk {
-    fn run(&self, place: Option<&Place>, outlet: &Outlet) -> Result<()> {
-        let mut at = self.start(place)?;
-        while let Some(path) = self.options.paths.get(at.index) {
+    fn run(&self, paths: &[PathBuf], place: Option<&Place>, outlet: &Outlet) -> Result<()> {
+        let mut at = self.start(paths, place)?;
+        while let Some(path) = paths.get(at.index) {
             at.file = path.display().to_string();
             if !self.read_file(path, &mut at, outlet)? {
                 return Ok(());
@@ -252,11 +249,11 @@ impl Walk {
     }
 
     /// Where to begin, after a check that the files before that place are the ones that were read.
-    fn start(&self, place: Option<&Place>) -> Result<Place> {
+    fn start(&self, paths: &[PathBuf], place: Option<&Place>) -> Result<Place> {
         let Some(place) = place else {
             return Ok(Place::default());
         };
-        let now = self.options.paths.get(place.index).map(|path| path.display().to_string());
+        let now = paths.get(place.index).map(|path| path.display().to_string());
         if now.as_deref() != Some(place.file.as_str()) {
             return Err(EngineError::call(
                 "the files of a scan",
@@ -297,6 +294,7 @@ impl Walk {
             let dress = Dress {
                 schema: Arc::clone(&self.schema),
                 options: self.extra(),
+                hive: self.options.hive.clone(),
                 path: Arc::clone(&name),
                 first,
             };
@@ -330,6 +328,7 @@ impl Walk {
 struct Dress {
     schema: Arc<Schema>,
     options: (Option<RowIndex>, Option<String>),
+    hive: Vec<String>,
     path: Arc<str>,
     first: u64,
 }
@@ -345,6 +344,9 @@ impl Dress {
                 return Ok(Arc::new(StringViewArray::from_iter_values(std::iter::repeat_n(
                     &self.path, rows,
                 ))));
+            }
+            if self.hive.contains(&field.name) {
+                return hive_column(&self.path, field, rows);
             }
             if let Some(index) = self.options.0.as_ref().filter(|index| index.name == field.name) {
                 return self.row_index(index, &decoded);
@@ -385,11 +387,5 @@ impl std::fmt::Debug for FileScan {
 impl std::fmt::Debug for Walk {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Walk({} paths, {:?})", self.options.paths.len(), self.followed)
-    }
-}
-
-impl std::fmt::Debug for Piece {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Piece({} rows, {} bytes)", self.rows, self.bytes)
     }
 }

@@ -1,9 +1,10 @@
 //! Parquet files: `sink_parquet`.
 //!
 //! Polars' writer options onto those of the `parquet` crate; files carry Polars' own marks for Categorical and Enum.
-//! Not here: when a file begins, ends and appears (`file_sink.rs`). Called by the registry.
+//! Not here: when a file begins, ends and appears (`sink.rs`). Called by the registry.
 
-use crate::file_sink::{FileSink, PartFormat, Rolled};
+use crate::files::format::{PartFormat, Rolled};
+use crate::files::sink::FileSink;
 use arrow::datatypes::{Field as ArrowField, Schema as ArrowSchema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use dataflare_engine::{EngineError, Result};
@@ -26,9 +27,9 @@ const ROW_GROUP_ROWS: usize = 120_000;
 /// # Errors
 /// [`EngineError::Call`]: an option that is missing, unknown or out of range.
 pub fn parquet_sink(options: &Value, schema: &Schema) -> Result<FileSink> {
-    FileSink::new("parquet", options, schema, |options| {
+    FileSink::new("parquet", options, schema, |options, written| {
         let place = options.path.display().to_string();
-        Ok(Box::new(ParquetParts { properties: properties(&place, &options.format)?, marks: marks(schema) }))
+        Ok(Box::new(ParquetParts { properties: properties(&place, &options.format)?, marks: marks(written) }))
     })
 }
 
@@ -60,7 +61,7 @@ impl Default for Statistics {
 
 fn properties(place: &str, format: &Value) -> Result<WriterProperties> {
     let options =
-        if format.is_null() { Options::default() } else { crate::file_scan::parse("parquet", format)? };
+        if format.is_null() { Options::default() } else { crate::files::format::parse("parquet", format)? };
     for (name, value) in
         [("arrow_schema", &options.arrow_schema), ("encryption", &options.encryption_properties)]
     {
@@ -121,8 +122,11 @@ fn metadata(place: &str, value: Option<&Value>) -> Result<Option<Vec<KeyValue>>>
     Ok(Some(pairs.into_iter().map(|(key, value)| KeyValue::new(key, value)).collect()))
 }
 
-/// Field metadata by which Polars reads a column back as what it was: (column, key, value).
-fn marks(schema: &Schema) -> Vec<(usize, &'static str, String)> {
+/// Field metadata: (column, key, value).
+pub type Marks = Vec<(usize, &'static str, String)>;
+
+/// The metadata by which Polars reads a column back as what it was.
+pub fn marks(schema: &Schema) -> Marks {
     let mark = |dtype: &DataType| match dtype {
         DataType::Categorical => Some(("_PL_CATEGORICAL2", "0;0;u32;".to_owned())),
         DataType::Enum { categories } => {
@@ -135,25 +139,29 @@ fn marks(schema: &Schema) -> Vec<(usize, &'static str, String)> {
     columns.filter_map(|(index, field)| mark(&field.dtype).map(|(key, value)| (index, key, value))).collect()
 }
 
+/// A schema with such metadata.
+pub fn marked(schema: &SchemaRef, marks: &Marks) -> SchemaRef {
+    let marked = |(index, field): (usize, &Arc<ArrowField>)| {
+        let marks = marks.iter().filter(|(column, ..)| *column == index);
+        let metadata: HashMap<_, _> =
+            marks.map(|(_, key, value)| ((*key).to_owned(), value.clone())).collect();
+        field.as_ref().clone().with_metadata(metadata)
+    };
+    Arc::new(ArrowSchema::new(schema.fields().iter().enumerate().map(marked).collect::<Vec<_>>()))
+}
+
 struct ParquetParts {
     properties: WriterProperties,
-    marks: Vec<(usize, &'static str, String)>,
+    marks: Marks,
 }
 
 impl PartFormat for ParquetParts {
-    fn extension(&self) -> &'static str {
-        "parquet"
+    fn extension(&self) -> String {
+        "parquet".to_owned()
     }
 
     fn create(&self, file: File, schema: &SchemaRef) -> Result<Box<dyn Rolled>, String> {
-        let marked = |(index, field): (usize, &Arc<ArrowField>)| {
-            let marks = self.marks.iter().filter(|(column, ..)| *column == index);
-            let metadata: HashMap<_, _> =
-                marks.map(|(_, key, value)| ((*key).to_owned(), value.clone())).collect();
-            field.as_ref().clone().with_metadata(metadata)
-        };
-        let schema =
-            Arc::new(ArrowSchema::new(schema.fields().iter().enumerate().map(marked).collect::<Vec<_>>()));
+        let schema = marked(schema, &self.marks);
         let writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(self.properties.clone()));
         Ok(Box::new(ParquetPart { writer: writer.map_err(|error| error.to_string())?, schema }))
     }
@@ -178,7 +186,7 @@ impl Rolled for ParquetPart {
 #[cfg(test)]
 mod tests {
     use super::parquet_sink;
-    use crate::parquet_source::parquet_source;
+    use crate::files::parquet::source::parquet_source;
     use crate::testing::drain;
     use arrow::compute::concat_batches;
     use dataflare_engine::Batch;

@@ -5,10 +5,14 @@
 
 use arrow::array::{Array, ArrayRef, new_null_array};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType as Arrow, Field as ArrowField, TimeUnit as ArrowUnit};
-use dataflare_engine::Result;
+use arrow::datatypes::{
+    DataType as Arrow, Field as ArrowField, Schema as ArrowSchema, TimeUnit as ArrowUnit,
+};
 use dataflare_engine::types::arrow_type;
+use dataflare_engine::{EngineError, Result};
 use dataflare_plan::{DataType, Field, TimeUnit};
+use std::path::Path;
+use std::sync::OnceLock;
 
 /// The Polars type of an Arrow type; `None`: one that the engine does not hold.
 pub fn plan_type(arrow: &Arrow) -> Option<DataType> {
@@ -97,4 +101,47 @@ pub fn convert(column: &ArrayRef, declared: &DataType) -> Result<ArrayRef> {
         return Ok(new_null_array(&target, column.len()));
     }
     Ok(cast(column, &target)?)
+}
+
+/// The column names of the first file of a scan: no later file may have others.
+#[derive(Debug, Default)]
+pub struct FirstColumns(OnceLock<Vec<String>>);
+
+impl FirstColumns {
+    /// Keeps the names of the first file, and holds the others against them.
+    ///
+    /// # Errors
+    /// [`EngineError::Call`]: a column that the first file lacks.
+    pub fn check(&self, path: &Path, schema: &ArrowSchema) -> Result<()> {
+        let names: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
+        let first = self.0.get_or_init(|| names.clone());
+        match names.iter().find(|name| !first.contains(name)) {
+            None => Ok(()),
+            Some(extra) => Err(EngineError::call(
+                format!("{}, column '{extra}'", path.display()),
+                "the columns of the first file",
+                "a column that it does not have",
+            )),
+        }
+    }
+}
+
+/// Index of a declared column in a file, after a check of its type.
+///
+/// # Errors
+/// [`EngineError::Call`]: the file lacks it, or has it with another type.
+pub fn column_of(path: &Path, schema: &ArrowSchema, field: &Field) -> Result<usize> {
+    let place = || format!("{}, column '{}'", path.display(), field.name);
+    let Some((index, found)) = schema.column_with_name(&field.name) else {
+        return Err(EngineError::call(place(), field.dtype.to_string(), "a file without it"));
+    };
+    match plan_type(found.data_type()) {
+        Some(dtype) if fits(&field.dtype, &dtype) => Ok(index),
+        Some(dtype) => Err(EngineError::call(place(), field.dtype.to_string(), dtype.to_string())),
+        None => Err(EngineError::call(
+            place(),
+            field.dtype.to_string(),
+            format!("Arrow type {}", found.data_type()),
+        )),
+    }
 }

@@ -1,8 +1,10 @@
-//! NDJSON files: `sink_ndjson`. Not here: how values are written (`json_text.rs`), when a file begins, ends and appears
-//! (`file_sink.rs`). Called by the registry.
+//! NDJSON files: `sink_ndjson`. Not here: how values are written (`text.rs`), when a file begins, ends and appears
+//! (`sink.rs`). Called by the registry.
 
-use crate::file_sink::{FileSink, PartFormat, Rolled};
-use crate::json_text::{Lines, check};
+use crate::files::compression::{Codec, TextWriter};
+use crate::files::format::{PartFormat, Rolled};
+use crate::files::ndjson::text::{Lines, check};
+use crate::files::sink::FileSink;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use dataflare_engine::types::arrow_schema;
@@ -10,44 +12,40 @@ use dataflare_engine::{EngineError, Result};
 use dataflare_plan::Schema;
 use serde_json::Value;
 use std::fs::File;
-use std::io::BufWriter;
 
 /// A sink of NDJSON files.
 ///
 /// # Errors
 /// [`EngineError::Call`]: an option or a column type that is not supported.
 pub fn ndjson_sink(options: &Value, schema: &Schema) -> Result<FileSink> {
-    FileSink::new("ndjson", options, schema, |options| {
+    FileSink::new("ndjson", options, schema, |options, written| {
         let place = options.path.display().to_string();
-        match options.format.get("compression") {
-            None | Some(Value::Null) => {}
-            Some(Value::String(name)) if name == "Uncompressed" => {}
-            Some(other) => {
-                return Err(EngineError::call(place, "compression=\"uncompressed\"", other.to_string()));
-            }
-        }
-        if let Err(column) = check(&arrow_schema(schema)) {
-            let dtype = schema.iter().find(|field| field.name == column).map(|field| field.dtype.to_string());
+        let codec = Codec::of(&place, options.format.get("compression"))?;
+        if let Err(column) = check(&arrow_schema(written)) {
+            let dtype =
+                written.iter().find(|field| field.name == column).map(|field| field.dtype.to_string());
             let place = format!("{place}, column '{column}'");
             return Err(EngineError::call(place, "a type that JSON holds", dtype.unwrap_or_default()));
         }
-        Ok(Box::new(NdjsonParts))
+        Ok(Box::new(NdjsonParts { codec }))
     })
 }
 
-struct NdjsonParts;
+struct NdjsonParts {
+    codec: Codec,
+}
 
 impl PartFormat for NdjsonParts {
-    fn extension(&self) -> &'static str {
-        "ndjson"
+    fn extension(&self) -> String {
+        format!("ndjson{}", self.codec.suffix())
     }
 
     fn create(&self, file: File, _schema: &SchemaRef) -> Result<Box<dyn Rolled>, String> {
-        Ok(Box::new(NdjsonPart(Lines::new(BufWriter::with_capacity(1 << 18, file)))))
+        Ok(Box::new(NdjsonPart(Lines::new(self.codec.writer(file)?))))
     }
 }
 
-struct NdjsonPart(Lines<BufWriter<File>>);
+struct NdjsonPart(Lines<TextWriter>);
 
 impl Rolled for NdjsonPart {
     fn write(&mut self, batch: &RecordBatch) -> Result<(), String> {
@@ -55,14 +53,14 @@ impl Rolled for NdjsonPart {
     }
 
     fn finish(self: Box<Self>) -> Result<File, String> {
-        self.0.finish()?.into_inner().map_err(|error| error.error().to_string())
+        self.0.finish()?.finish()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::ndjson_sink;
-    use crate::parquet_source::parquet_source;
+    use crate::files::parquet::source::parquet_source;
     use crate::testing::drain;
     use dataflare_engine::Batch;
     use dataflare_engine::sink::Sink;
@@ -88,11 +86,11 @@ mod tests {
     }
 
     #[test]
-    fn binary_columns_and_compression_are_refused() {
+    fn binary_columns_and_unknown_compression_are_refused() {
         let schema = vec![Field { name: "b".to_owned(), dtype: DataType::Binary }];
         let refused = ndjson_sink(&json!({"path": "o.ndjson", "layout": "file"}), &schema).unwrap_err();
         assert_eq!(refused.to_string(), "o.ndjson, column 'b': expected a type that JSON holds, got Binary");
-        let options = json!({"path": "o.ndjson", "layout": "file", "format": {"compression": "Gzip"}});
+        let options = json!({"path": "o.ndjson", "layout": "file", "format": {"compression": "Brotli"}});
         assert!(ndjson_sink(&options, &Vec::new()).is_err());
     }
 }

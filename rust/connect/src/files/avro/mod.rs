@@ -1,0 +1,4 @@
+//! Avro object container files: `source.rs` reads, `sink.rs` writes.
+
+pub mod sink;
+pub mod source;
