@@ -32,8 +32,9 @@ Every function of Polars' expressions stands in one class. The planner walks the
 argument counts, so `a.clip(a.min(), 9)` is refused although `clip` is row-wise. What stands nowhere is
 refused. A refusal names the part, the reason and what to write instead, and one error holds all of them.
 
-* Names in **bold** are computed by the engine's own kernels, without Python. An expression that holds any
-  other row-wise function is evaluated by Polars, once per batch, as a whole; `dff.explain` marks it
+* Names in **bold** are computed by the engine's own kernels, without Python, with constant patterns, formats
+  and steps, and over the usual types. An expression that holds any other row-wise function, or another use of
+  one of these, is evaluated by Polars, once per batch, as a whole; `dff.explain` marks it
   `[polars]`. Binary operators, casts and `when` have kernels for numbers, booleans, times and text.
   Running functions in bold are computed. Aggregates in bold have accumulators
   of the engine, which merge over workers and windows.

@@ -110,7 +110,7 @@ class CsvReader:
 
     def __init__(self, reader: Mapping[str, Any], columns: Sequence[str], wanted: pl.Schema) -> None:
         self._options = _parse_options(reader)
-        # By place, whatever the names are: a header says how many fields a row has, also if the first has fewer.
+        # By place, whatever the names are: the header says how many fields a row has.
         places = {name: f"c{place}" for place, name in enumerate(columns)}
         nulls = self._options["null_values"]
         if isinstance(nulls, dict):

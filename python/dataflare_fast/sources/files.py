@@ -103,8 +103,8 @@ def file_source(
         raise CallError(f"{word}: splits: expected 'scan', 'file' or 'hive', got {splits!r}")
     if follow and splits != "scan":
         raise CallError(
-            f"{word}: splits: expected 'scan' with follow=True (a followed folder is one split that goes on), "
-            f"got {splits!r}"
+            f"{word}: splits: expected 'scan' with follow=True, because a followed folder is one split that "
+            f"goes on, got {splits!r}"
         )
     keys = dict(hive or {})
     columns = pl.Schema({name: dtype for name, dtype in schema.items() if name not in keys} | keys)

@@ -62,7 +62,7 @@ fn field(call: &Call<'_>) -> Result<Kernel> {
     let [input] = call.args()?;
     let DataType::Struct(fields) = &input.dtype else { return Err(call.no_kernel()) };
     let index = fields.iter().position(|field| Some(field.name.as_str()) == call.text("name"));
-    let index = index.ok_or_else(|| call.no_kernel())?;
+    let index = index.filter(|_| *call.dtype != DataType::Null).ok_or_else(|| call.no_kernel())?;
     Ok(one(move |array| {
         let structs = structs(array)?;
         let column = structs.columns().get(index).ok_or_else(|| wrong(array, "a struct of that field"))?;

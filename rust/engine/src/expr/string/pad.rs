@@ -39,7 +39,8 @@ pub(super) fn zeros(call: &Call<'_>) -> Result<Kernel> {
 fn width(call: &Call<'_>) -> Result<usize> {
     of_strings(call)?;
     let width = call.integer(1)?.ok_or_else(|| call.no_kernel())?;
-    usize::try_from(width).map_err(|_| call.no_kernel())
+    // Texts end below 2 GiB: beyond that is no width that somebody means.
+    usize::try_from(width).ok().filter(|width| *width < 1 << 31).ok_or_else(|| call.no_kernel())
 }
 
 fn fill(call: &Call<'_>) -> Result<char> {
