@@ -10,6 +10,7 @@ use crate::error::{InternalError, PyEngineError};
 use arrow::array::RecordBatch;
 use dataflare_engine::expr::Residual;
 use dataflare_engine::operators::error_policy::OnError;
+use dataflare_engine::operators::map_frame::FrameFunction;
 use dataflare_engine::operators::native::NativeFunction;
 use dataflare_engine::runtime::assembly::Connectors;
 use dataflare_engine::runtime::stepped::Stepped;
@@ -160,6 +161,10 @@ impl Connectors for Taking {
 
     fn native(&self, function: usize) -> Result<NativeFunction> {
         self.inner.native(function)
+    }
+
+    fn frame_function(&self, function: usize) -> Result<Box<dyn FrameFunction>> {
+        self.inner.frame_function(function)
     }
 
     fn residual(&self) -> Option<&dyn Residual> {
