@@ -14,8 +14,8 @@ import polars as pl
 
 from dataflare_fast.config import parse_bytes, parse_duration_ns
 from dataflare_fast.errors import CallError
-from dataflare_fast.planner.visitor.plan import read_plan
 from dataflare_fast.words.hopping import hopping_offset
+from dataflare_fast.words.letters import letter_columns
 from dataflare_fast.words.marks import Emit, Errors, Name
 from dataflare_fast.words.native import Native
 from dataflare_fast.words.sink import SinkWord, WritableSink
@@ -87,15 +87,17 @@ class StreamWords:
         return Late(leaf).frame()
 
     def errors(self) -> pl.LazyFrame:
-        """The rows that `on_error="dead_letter"` removed in the last step of this frame.
+        """The rows that `on_error="dead_letter"` removed in any step of this frame, as that step read them.
 
         Returns:
-            The columns that the last step read, and `_error_operator`, `_error_code`, `_error_message`,
-            `_error_split`, `_error_offset`. No rows in plain Polars, which fails instead.
+            The columns of the sources and those that steps on the way have read (null where a row did not get
+            so far, a common type where a column changes its own), and `_error_operator`, `_error_code`,
+            `_error_message`, `_error_split`, `_error_offset`. No rows in plain Polars, which fails instead.
+
+        Raises:
+            CallError: a column has types in two steps that have nothing in common.
         """
-        top = read_plan(self._lf)
-        columns = top.inputs[0].schema if len(top.inputs) == 1 else top.schema
-        return Errors(self._lf, columns).frame()
+        return Errors(self._lf, letter_columns(self._lf)).frame()
 
     def emit(self, mode: Literal["close", "update"], every: str | timedelta | None = None) -> pl.LazyFrame:
         """Says when results of the nearest stateful operator below leave. Changes no row in plain Polars.

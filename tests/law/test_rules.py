@@ -10,7 +10,9 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import dataflare_fast as dff
-from dataflare_fast.errors import CallError, UnsupportedQuery
+from dataflare_fast.errors import CallError, InternalError, UnsupportedQuery
+
+from .rows import source
 
 ENGINE = dff.Engine(parallelism=2)
 START = datetime(2024, 1, 1)
@@ -175,3 +177,30 @@ def test_zombie_process_can_commit_nothing(tmp_path: Path) -> None:
         zombie.wait("30s")
     successor.stop()
     assert successor.status().state == "stopped"
+
+
+def test_month_start_keeps_the_time_of_day_and_closes_nothing() -> None:
+    # Jan 2 18:00 has a later month start than Jan 3 06:00.
+    hours = [datetime(2024, 1, 1) + timedelta(hours=6 * step) for step in range(40)]
+    rows = dff.from_batches(pl.DataFrame({"ts": hours})).stream.with_watermark("ts", delay="1h")
+    dff.testing.check(rows.group_by(pl.col("ts").dt.month_start()).agg(pl.len()), seeds=20)
+
+
+@pytest.mark.parametrize(
+    "value", [pl.col("price").last(), pl.col("ts").last().dt.second(), pl.col("ts").first()], ids=str
+)
+def test_first_and_last_of_a_whole_frame_need_no_tail(value: pl.Expr) -> None:
+    rows = dff.from_batches(ticks([1, 2, 3], 5, 1, 3), ticks([4], 4))
+    dff.testing.check(rows.stream.with_watermark("ts", delay="1m").select(value), seeds=20)
+
+
+@pytest.mark.xfail(
+    raises=InternalError,
+    strict=False,
+    reason="with_watermark refuses batches while one waits for an earlier batch of its split",
+)
+def test_watermark_above_two_sources_never_waits_in_a_circle() -> None:
+    # A batch of one split behind a batch of the other, on two workers the other way round.
+    rows = pl.concat([source(1), source(2)]).stream.with_watermark("ts", delay="10m")
+    for seed in range(120):
+        dff.testing.simulate(rows.group_by_dynamic("ts", every="1h").agg(pl.len()), seed=seed)

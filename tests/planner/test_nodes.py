@@ -284,3 +284,31 @@ def test_groups_in_order_of_appearance_are_refused_where_order_counts() -> None:
 def test_sink_of_ours_runs_only_with_an_engine() -> None:
     with pytest.raises(CallError, match="lazy=True"):
         BIDS.stream.sink_console()
+
+
+def test_hint_of_polars_below_sorted_head_is_no_filter() -> None:
+    lf = from_batches(pl.DataFrame({"k": [1], "v": [2]}))
+    counts = lf.group_by("k").agg(pl.len()).sort("len", "k").head(1)
+    assert "filter" not in operators(counts)
+    filtered = lf.filter(pl.col("v") > 0).sort("v").head(1)
+    (predicate,) = [node["predicate"] for node in nodes(filtered) if node["operator"] == "filter"]
+    assert predicate["op"] == "gt"
+
+
+def test_watermark_above_head_is_refused() -> None:
+    lf = from_batches(pl.DataFrame({"n": [1], "v": [2]})).head(3).stream.with_watermark("n", delay="1i")
+    (refusal,) = refusals(lf)
+    assert "no place in a split" in refusal.reason
+    assert "head takes the earliest" in refusal.rewrite
+
+
+def test_head_keeps_the_order_of_a_concat_that_polars_pushed_it_into() -> None:
+    lf = pl.concat([from_batches(pl.DataFrame({"n": [1]})), from_batches(pl.DataFrame({"n": [2]}))]).head(3)
+    assert operators(lf.select(pl.col("n").first())).count("head") >= 1
+
+
+def test_tail_that_polars_puts_below_last_is_none() -> None:
+    lf = from_batches(pl.DataFrame({"n": [1], "v": [2]}))
+    assert "head" not in operators(lf.select(pl.col("v").last()))
+    assert "head" not in operators(lf.with_columns(d=pl.col("v") * 2).select(pl.col("d").last()))
+    assert refusals(lf.tail(1).select(pl.col("v").sum()))

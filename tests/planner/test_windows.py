@@ -104,3 +104,9 @@ def test_columns_of_a_window_stand_as_in_polars() -> None:
     lf = ROWS.group_by_dynamic("ts", every="10s", group_by="n", include_boundaries=True).agg(pl.len())
     names = [field["name"] for field in only("aggregate", into_folder(lf))["schema"]]
     assert names == lf.collect_schema().names()
+
+
+def test_weekday_on_a_zone_with_daylight_saving_is_refused_with_the_offset() -> None:
+    (refusal,) = refusals(into_folder(windows("berlin", every="1w", start_by="sunday")))
+    assert "offset='-1d'" in refusal.rewrite
+    assert not refusals(into_folder(windows("berlin", every="1w", offset="-1d")))

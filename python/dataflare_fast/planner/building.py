@@ -139,7 +139,7 @@ class Building:
             event_time=frame.event_time,
             fields={"offset": offset, "rows": limit},
         )
-        return replace(frame, node=node, endless=frame.endless and rows is None)
+        return replace(frame, node=node, endless=frame.endless and rows is None, numbered=False)
 
     def distinct(self, frames: Sequence[Frame]) -> list[int]:
         """A node that is read again is read through a projection: edges of a plan are distinct."""

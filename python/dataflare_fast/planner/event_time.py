@@ -139,8 +139,11 @@ def _is_fixed_duration(expr: ExprNode) -> bool:
 
 def _is_monotone(node: FunctionNode, time: pl.DataType, rest: Sequence[ExprNode]) -> bool:
     match node.name:
-        case "dt.date" | "dt.year" | "dt.month_start" | "dt.convert_time_zone" | "set_sorted":
+        case "dt.date" | "dt.year" | "dt.convert_time_zone" | "set_sorted":
             return True
+        case "dt.month_start":
+            # Of a Datetime it keeps the time of day: Jan 2 18:00 is before Jan 3 06:00, its month start not.
+            return isinstance(time, pl.Date)
         case "dt.truncate":
             return all(isinstance(one, LiteralNode) and one.value is not None for one in rest)
         case "dt.cast_time_unit":

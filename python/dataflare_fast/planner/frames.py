@@ -35,6 +35,7 @@ class Frame:
         update_written: the user wrote `emit("update")`.
         order: what order-dependent operators above can rely on: logical order, that of a sort, or nothing.
         positioned: its rows have a place in a split, as rows of sources do.
+        numbered: its batches have the numbers that they had in their splits, without holes.
         single_split: it has one split at most.
         name: what the user calls the sink above.
     """
@@ -49,5 +50,6 @@ class Frame:
     update_written: bool = False
     order: Order = "logical"
     positioned: bool = True
+    numbered: bool = True
     single_split: bool = False
     name: str | None = None

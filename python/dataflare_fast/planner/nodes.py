@@ -14,6 +14,7 @@ import polars as pl
 
 from dataflare_fast.planner.asof import join_asof
 from dataflare_fast.planner.building import Building, EmitRequest, columns_of
+from dataflare_fast.planner.classes import FunctionClass, classify
 from dataflare_fast.planner.event_time import sources_of
 from dataflare_fast.planner.frames import Frame
 from dataflare_fast.planner.groups import SEQUENCE, group_by, is_aggregation, select_aggregates
@@ -112,6 +113,31 @@ def _need(aggregates: Sequence[Named]) -> OrderNeed:
     """What an aggregation needs of a sort below it."""
     names = (getattr(node, "name", "") for one in aggregates for node in one.expr.walk())
     return "logical" if any(name in SEQUENCE for name in names) else "none"
+
+
+def _without_tail(ir: SelectIR) -> PlanIR:
+    """The input of a select of aggregates; for `last()` alone Polars puts `tail(1)` below, which runs not."""
+    below = ir.inputs[0]
+    functions = [node for one in ir.exprs for node in one.expr.walk() if isinstance(node, FunctionNode)]
+    lasts = [node for node in functions if node.name == "last" and isinstance(node.args[0], ColumnNode)]
+    others = [node for node in functions if node not in lasts and _is_aggregate(node)]
+    return below if others else _tail_taken_off(below)
+
+
+def _tail_taken_off(ir: PlanIR) -> PlanIR:
+    """A frame without the `tail(1)` in it, which may stand below row-wise steps."""
+    match ir:
+        case SliceIR(offset=-1, rows=1):
+            return ir.inputs[0]
+        case HStackIR() | ProjectionIR() | SelectIR():
+            return replace(ir, inputs=(_tail_taken_off(ir.inputs[0]),))
+        case _:
+            return ir
+
+
+def _is_aggregate(node: FunctionNode) -> bool:
+    verdict = classify(node)
+    return verdict is None or verdict.function_class is FunctionClass.AGGREGATE
 
 
 class NodePlanner:
@@ -240,7 +266,7 @@ class NodePlanner:
         if holds_running(one.expr for one in ir.exprs):
             return self._select_running(ir, emit)
         if is_aggregation(ir.exprs):
-            below = self.frame(ir.inputs[0], order=_need(ir.exprs))
+            below = self.frame(_without_tail(ir), order=_need(ir.exprs))
             return select_aggregates(self._building, below, ir.exprs, ir.schema, emit)
         if not any(isinstance(node, ColumnNode) for one in ir.exprs for node in one.expr.walk()):
             self._building.refusals.add(
@@ -420,6 +446,7 @@ class NodePlanner:
             ended=None if event_time else ends or next((one.ended for one in frames if one.ended), None),
             order="logical" if ordered else "none",
             positioned=all(one.positioned for one in frames),
+            numbered=all(one.numbered for one in frames),
         )
         return frame if ir.slice is None else building.head(frame, *ir.slice, any_rows=last)
 

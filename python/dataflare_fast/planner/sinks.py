@@ -19,7 +19,16 @@ from dataflare_fast.planner.visitor.plan import LeafIR, Named, PlanIR, SinkIR, r
 from dataflare_fast.sources.files import local_path
 from dataflare_fast.words.sink import SinkWord
 
-__all__ = ["Output", "batches_output", "collect_output", "is_sink", "sink_node", "sink_output", "sink_target"]
+__all__ = [
+    "Output",
+    "batches_output",
+    "collect_output",
+    "folder_named_by_polars",
+    "is_sink",
+    "sink_node",
+    "sink_output",
+    "sink_target",
+]
 
 _FORMATS: Final = {"Csv": "csv", "Ipc": "ipc", "NDJson": "ndjson", "Parquet": "parquet"}
 
@@ -84,6 +93,21 @@ def is_sink(frame: pl.LazyFrame) -> bool:
     return isinstance(top, SinkIR) or (isinstance(top, LeafIR) and isinstance(top.source, SinkWord))
 
 
+def folder_named_by_polars(frame: pl.LazyFrame) -> str | None:
+    """The folder that a lazy sink of Polars' own writes to: it cannot be built again once that exists."""
+    top = read_plan(frame)
+    if not isinstance(top, SinkIR):
+        return None
+    path = _path_of(next(iter(top.payload.values())))
+    return path if path is not None and path.endswith("/") else None
+
+
+def _path_of(payload: Any) -> str | None:
+    target = payload.get("target") or payload.get("base_path") if isinstance(payload, dict) else None
+    path = target.get("inner") if isinstance(target, dict) else None
+    return path if isinstance(path, str) else None
+
+
 def sink_node(building: Building, output: Output, ir: PlanIR, plan: Callable[[PlanIR, bool], Frame]) -> Frame:
     """Plans an output and all below it.
 
@@ -143,9 +167,8 @@ def sink_node(building: Building, output: Output, ir: PlanIR, plan: Callable[[Pl
 def _file_sink(building: Building, ir: SinkIR, plan: Callable[[PlanIR, bool], Frame]) -> Frame:
     frame = plan(ir.inputs[0], False)
     kind, payload = next(iter(ir.payload.items()))
-    target = payload.get("target") or payload.get("base_path") if isinstance(payload, dict) else None
-    path = target.get("inner") if isinstance(target, dict) else None
-    if kind not in ("File", "Partitioned") or not isinstance(path, str):
+    path = _path_of(payload)
+    if kind not in ("File", "Partitioned") or path is None:
         building.refusals.add(
             f"a sink of kind {kind}",
             "the engine writes to paths",

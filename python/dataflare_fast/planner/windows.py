@@ -146,6 +146,14 @@ def _refuse_on_dst(dynamic: DynamicIR, part: str, refusals: Refusals) -> None:
             "a physical every above 1h has no fixed grid on a time zone with daylight saving",
             "dt.convert_time_zone('UTC') first, or every='1d'",
         )
+    if dynamic.start_by in _WEEKDAYS:
+        back = (7 - _WEEKDAYS.index(dynamic.start_by)) % 7
+        refusals.add(
+            part,
+            f"with start_by='{dynamic.start_by}' on a zone with daylight saving Polars counts back to it in "
+            "hours, so that weeks move with the first row",
+            "start_by='window', whose weeks begin on Monday" + (f", and offset='-{back}d'" if back else ""),
+        )
     if calendar and dynamic.offset[3]:
         refusals.add(
             part,

@@ -6,16 +6,20 @@ Not here: what they mean in plain Polars (`dataflare_fast/words`).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import polars as pl
 
 from dataflare_fast.errors import InternalError
 from dataflare_fast.planner.building import Building, EmitRequest
 from dataflare_fast.planner.frames import Frame
-from dataflare_fast.planner.visitor.plan import LeafIR, PlanIR
+from dataflare_fast.planner.schema import Json, schema_from_json
+from dataflare_fast.planner.visitor.expressions import CastNode, ColumnNode, ExprNode, LiteralNode
+from dataflare_fast.planner.visitor.plan import LeafIR, Named, PlanIR
 from dataflare_fast.sources.leaf import Leaf
-from dataflare_fast.words.marks import Emit, Errors, Name
+from dataflare_fast.words.marks import ERROR_COLUMNS, Emit, Errors, Name
 from dataflare_fast.words.native import Native
 from dataflare_fast.words.sink import SinkWord
 from dataflare_fast.words.watermark import Late, Watermark
@@ -27,6 +31,39 @@ if TYPE_CHECKING:
 __all__ = ["WordPlanner"]
 
 _STATEFUL = ("aggregate", "head", "join", "join_asof", "over", "running", "sort", "top_rows")
+
+
+def _as_type(found: pl.DataType | None, name: str, dtype: pl.DataType) -> ExprNode:
+    """A column in the type that all letters have; null where a letter lacks it."""
+    if found is None:
+        return LiteralNode(dtype, None)
+    column = ColumnNode(found, name)
+    return column if found == dtype else CastNode(dtype, column, strict=False, wrap=False)
+
+
+def _can_fail(node: Mapping[str, Json]) -> bool:
+    """True if the node may remove a row that cannot be read or computed."""
+    match node["operator"]:
+        case "source":
+            return True
+        case "watermark":
+            return node["ahead"] is not None
+        case "filter":
+            return _raises(node["predicate"])
+        case "project":
+            return _raises(node["exprs"])
+        case _:
+            return False
+
+
+def _raises(tree: Json) -> bool:
+    """True if an expression of the plan holds a strict cast or something that a function may refuse."""
+    if isinstance(tree, list):
+        return any(map(_raises, tree))
+    if not isinstance(tree, dict):
+        return False
+    raises = tree.get("kind") in ("function", "residual") or (tree.get("kind") == "cast" and tree["strict"])
+    return raises or any(map(_raises, tree.values()))
 
 
 class WordPlanner:
@@ -61,11 +98,13 @@ class WordPlanner:
         plan = self._nodes.below(word)
         below = self._nodes.frame(plan)
         part = f"with_watermark('{word.column}')"
-        if not below.positioned:
+        if not (below.positioned and below.numbered):
             building.refusals.add(
                 part,
-                "the rows below (of groups or a sort) have no place in a split, so none is behind another",
-                "with_watermark on the source; the event time follows through windows",
+                "the rows below (of groups, a sort, a join or a head) have no place in a split, so none is "
+                "behind another",
+                "with_watermark on the source, and these steps above it: the event time follows through "
+                "windows, and a head takes the earliest",
             )
         repeated = [leaf.title for leaf, times in Counter(self._sources_below(plan)).items() if times > 1]
         for title in repeated:
@@ -95,12 +134,37 @@ class WordPlanner:
         return replace(frame, node=node, event_time=None, ended=ends)
 
     def _errors(self, word: Errors) -> Frame:
+        building = self._building
         frame = self._nodes.frame(self._nodes.below(word))
         ends = "rows with errors have no event time"
-        node = self._building.graph.add("errors", [frame.node], word.schema, event_time_ends=ends)
+        letters = [self._letters(node, word.schema, ends) for node in self._failing_below(frame.node)]
+        node = letters[0].node
+        if len(letters) > 1:
+            node = building.graph.add("union", building.distinct(letters), word.schema)
         return Frame(
             node=node, schema=word.schema, endless=frame.endless, ended=ends, order="none", positioned=False
         )
+
+    def _letters(self, node: int, schema: pl.Schema, ends: str) -> Frame:
+        """The rows that one node removes, in the columns of all of them."""
+        graph = self._building.graph
+        of = graph.nodes[node]
+        read = schema_from_json(graph.nodes[of["inputs"][0]]["schema"] if of["inputs"] else of["schema"])
+        made = pl.Schema({**read, **ERROR_COLUMNS})
+        errors = graph.add("errors", [node], made, event_time_ends=ends)
+        frame = Frame(node=errors, schema=made, endless=False, ended=ends, order="none", positioned=False)
+        exprs = [Named(name, _as_type(made.get(name), name, dtype)) for name, dtype in schema.items()]
+        return self._building.project(frame, exprs, schema)
+
+    def _failing_below(self, top: int) -> list[int]:
+        """Nodes at and below one that can remove a row because it has an error, and the sources."""
+        nodes, pending, found = self._building.graph.nodes, [top], set()
+        while pending:
+            number = pending.pop()
+            if number not in found:
+                found.add(number)
+                pending += nodes[number]["inputs"]
+        return [number for number in sorted(found) if _can_fail(nodes[number])]
 
     def _native(self, word: Native) -> Frame:
         frame = self._nodes.frame(self._nodes.below(word))

@@ -5,5 +5,14 @@
 
 from dataflare_fast.testing.check import check, simulate
 from dataflare_fast.testing.contract import check_sink, check_source
+from dataflare_fast.testing.random_queries import RandomQuery, check_random_query, random_query
 
-__all__ = ["check", "check_sink", "check_source", "simulate"]
+__all__ = [
+    "RandomQuery",
+    "check",
+    "check_random_query",
+    "check_sink",
+    "check_source",
+    "random_query",
+    "simulate",
+]

@@ -61,7 +61,7 @@ class Name(Identity):
 
 
 class Errors(Word):
-    """The rows that `on_error="dead_letter"` removed in the top step of the frame below."""
+    """The rows that `on_error="dead_letter"` removed in the frame below."""
 
     def __init__(self, upstream: pl.LazyFrame, columns: pl.Schema) -> None:
         taken = [name for name in ERROR_COLUMNS if name in columns]

@@ -16,10 +16,12 @@ import polars as pl
 
 from dataflare_fast.errors import CallError
 from dataflare_fast.planner.visitor.expressions import (
+    BinaryNode,
     CastNode,
     ColumnNode,
     ExprNode,
     FunctionNode,
+    HiddenNode,
     constants_checked,
     read_expression,
 )
@@ -408,7 +410,8 @@ class _Reader:
                 frame = cast("Any", pl.DataFrame)._from_pydf(node.df)
                 return DataFrameScanIR(schema, (), frame, _names(node.projection))
             case "Filter":
-                return FilterIR(schema, inputs, self._named(node.predicate))
+                predicate = _without_dynamic(self._named(node.predicate))
+                return inputs[0] if predicate is None else FilterIR(schema, inputs, predicate)
             case "Select":
                 return SelectIR(schema, inputs, tuple(map(_without_wide_count, self._all(node.expr))))
             case "HStack":
@@ -450,7 +453,8 @@ class _Reader:
         if kind != "io_plugin" or source is None:
             return OtherIR(schema, (), "python scan", f"a scan of kind {kind}")
         read = None if predicate is None else Named("predicate", read_expression(self._visitor, predicate[1]))
-        return LeafIR(schema, (), source, _names(columns), read, rows)
+        kept = None if read is None else _without_dynamic(read)
+        return LeafIR(schema, (), source, _names(columns), kept, rows)
 
     def _files(self, node: Any, schema: pl.Schema) -> PlanIR:
         options = node.file_options
@@ -469,7 +473,7 @@ class _Reader:
             reader=json.loads(reader[0]) if reader else {},
             paths=tuple(str(path) for path in node.paths),
             columns=_names(options.with_columns),
-            predicate=None if node.predicate is None else self._named(node.predicate),
+            predicate=None if node.predicate is None else _without_dynamic(self._named(node.predicate)),
             slice=options.n_rows,
             row_index=options.row_index,
             path_column=options.include_file_paths,
@@ -551,6 +555,21 @@ class _Reader:
 
     def _all(self, exprs: list[Any]) -> tuple[Named, ...]:
         return tuple(self._named(expr) for expr in exprs)
+
+
+def _without_dynamic(predicate: Named) -> Named | None:
+    """Polars puts a predicate below `sort().head()` that drops what the sort would drop: a hint only."""
+    match predicate.expr:
+        case HiddenNode(what="dynamic_pred"):
+            return None
+        case BinaryNode(op="and", left=left, right=right):
+            parts = [_without_dynamic(Named(predicate.name, part)) for part in (left, right)]
+            kept = [part.expr for part in parts if part is not None]
+            if len(kept) < 2:
+                return Named(predicate.name, kept[0]) if kept else None
+            return Named(predicate.name, replace(predicate.expr, left=kept[0], right=kept[1]))
+        case _:
+            return predicate
 
 
 def _counted_files(schema: pl.Schema, paths: list[str], scan: tuple[str, ...], name: str) -> PlanIR:
