@@ -137,6 +137,7 @@ class _Draft:
         sorted: the frame is sorted by `time` in plain Polars.
         placed: `with_watermark` may stand above.
         positioned: rows have a place in a split, so that a concat of them has an order.
+        headed: a `head` stands below.
         rounded: columns whose last bits depend on the order of additions.
     """
 
@@ -148,6 +149,7 @@ class _Draft:
     sorted: bool = False
     placed: bool = True
     positioned: bool = True
+    headed: bool = False
     rounded: set[str] = field(default_factory=set)
     names: int = 0
 
@@ -282,9 +284,10 @@ def _rename(draft: _Draft) -> None:
 
 
 def _head(draft: _Draft) -> None:
-    if not draft.ordered:
+    # A head above another is not drawn: see `test_head_above_a_filter_above_a_head`.
+    if not draft.ordered or draft.headed:
         return
-    draft.placed = False
+    draft.placed, draft.headed = False, True
     rows = draft.draw.choice([0, 1, 7, 40, 1000])
     if draft.draw.random() < 0.3:
         draft.take(f"slice 2 {rows}", draft.frame.slice(2, rows))

@@ -316,7 +316,7 @@ mod tests {
         let metadata = [(CATEGORIES.to_string(), "null".to_string())];
         let plain = ArrowField::new(field.name(), dtype, true);
         Arc::new(if field.data_type() == &Arrow::Utf8View {
-            plain.with_metadata(metadata.into())
+            plain.with_metadata(std::collections::HashMap::from(metadata))
         } else {
             plain
         })

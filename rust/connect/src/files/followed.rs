@@ -209,7 +209,7 @@ impl Followed {
     fn takes(&self, name: &str, kinds: &[&str]) -> bool {
         let is_of = |kind: &&str| name.strip_suffix(*kind).is_some_and(|stem| stem.ends_with('.'));
         match self.pattern.as_slice() {
-            [] => kinds.iter().any(|kind| is_of(&kind)),
+            [] => kinds.iter().any(is_of),
             pattern => parts_match(pattern, &name.split('/').collect::<Vec<_>>()),
         }
     }

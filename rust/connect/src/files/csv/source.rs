@@ -144,7 +144,8 @@ impl TextFormat for CsvFormat {
     }
 
     fn is_row(&self, record: &[u8]) -> bool {
-        !self.is_comment(record) && !(self.is_native && without_break(record, self.csv.eol_char).is_empty())
+        let is_blank = self.is_native && without_break(record, self.csv.eol_char).is_empty();
+        !is_blank && !self.is_comment(record)
     }
 
     fn code(&self) -> &'static str {
