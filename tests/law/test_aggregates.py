@@ -155,7 +155,9 @@ REFUSED = {
 
 
 def is_open(name: str, dtype: str, group: str) -> bool:
-    """True where Polars itself answers differently by kind of group, or loses most digits."""
+    """True where Polars answers differently by kind of group or loses most digits, and what is refused."""
+    if name == "cum_sum" and dtype == "Decimal":
+        return True  # refused: the running sum has no Decimal yet
     if dtype == "Datetime" and name.startswith(("skew", "kurtosis")):
         return True  # far from zero: Polars' errors exceed any tolerance, ours do not
     of_two = name.startswith(("quantile linear", "quantile midpoint"))

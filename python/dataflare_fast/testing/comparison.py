@@ -24,7 +24,7 @@ def has_open_lists(plan_json: str) -> bool:
     def open_inside(tree: Any) -> bool:
         if isinstance(tree, dict):
             name = tree.get("function", tree.get("name"))
-            return name in _OPEN_LISTS or any(map(open_inside, tree.values()))
+            return (isinstance(name, str) and name in _OPEN_LISTS) or any(map(open_inside, tree.values()))
         return isinstance(tree, list) and any(map(open_inside, tree))
 
     return open_inside(json.loads(plan_json))

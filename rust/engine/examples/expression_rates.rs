@@ -119,7 +119,7 @@ fn bids() -> RecordBatch {
         Arc::new(rows().map(|row| mixed(row) as i64).collect::<Int64Array>()),
         Arc::new(StringViewArray::from_iter_values(rows().map(channel))),
         Arc::new(StringViewArray::from_iter_values(rows().map(url))),
-        Arc::new(rows().map(|row| row as i64 * 100_000).collect::<TimestampMicrosecondArray>()),
+        Arc::new(TimestampMicrosecondArray::from_iter_values(rows().map(|row| row as i64 * 100_000))),
         Arc::new(StringViewArray::from_iter_values(rows().map(extra))),
     ];
     RecordBatch::try_new(arrow_schema(&schema()), columns).unwrap()

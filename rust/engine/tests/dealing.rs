@@ -1,5 +1,7 @@
 //! Rules of dealing: skew between splits is bounded, silent splits are not waited for, new splits start at the promise.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use dataflare_engine::Result;
 use dataflare_engine::runtime::dealer::{Deal, Dealer, Listener};
 use dataflare_engine::runtime::sequencer::{Lateness, Sequencer};

@@ -188,7 +188,7 @@ impl Lines {
 /// Keys or values: a text or binary column as it is, anything else as JSON objects.
 enum Texts {
     None,
-    Texts(StringViewArray),
+    Strings(StringViewArray),
     Bytes(BinaryViewArray),
     Objects(Lines),
 }
@@ -196,7 +196,7 @@ enum Texts {
 impl Texts {
     fn raw(column: &ArrayRef) -> Result<Self> {
         match column.data_type() {
-            Arrow::Utf8View => Ok(Self::Texts(column.as_string_view().clone())),
+            Arrow::Utf8View => Ok(Self::Strings(column.as_string_view().clone())),
             Arrow::BinaryView => Ok(Self::Bytes(column.as_binary_view().clone())),
             other => Err(EngineError::internal("kafka sink", format!("a raw column of type {other}"))),
         }
@@ -205,7 +205,7 @@ impl Texts {
     fn text(&self, row: usize) -> Option<&[u8]> {
         match self {
             Self::None => None,
-            Self::Texts(texts) => texts.is_valid(row).then(|| texts.value(row).as_bytes()),
+            Self::Strings(texts) => texts.is_valid(row).then(|| texts.value(row).as_bytes()),
             Self::Bytes(bytes) => bytes.is_valid(row).then(|| bytes.value(row)),
             Self::Objects(objects) => Some(objects.line(row)),
         }

@@ -105,6 +105,14 @@ pub struct Assembled {
     pub parts: Parts,
 }
 
+/// What all workers share, by node of the plan.
+struct Opened {
+    sequencers: BTreeMap<NodeId, Arc<Sequencer>>,
+    dealers: BTreeMap<NodeId, Arc<Dealer>>,
+    sinks: BTreeMap<NodeId, Arc<dyn Sink>>,
+    board: Arc<MetricBoard>,
+}
+
 /// The record and log that a restore reads; `None`: from the beginning.
 #[derive(Debug)]
 pub struct Restored<'a> {
@@ -173,20 +181,22 @@ impl Assembly<'_> {
         let sequencers = self.sequencers(&waker);
         let dealers = self.dealers(&sequencers, &waker)?;
         let sinks = self.sinks()?;
+        let board = Arc::clone(&shared.board);
+        let opened = Opened { sequencers, dealers, sinks, board };
         let mut rings = self.rings();
         let mut built = Vec::with_capacity(workers);
         for worker in 0..workers {
             let mut cells = Vec::with_capacity(self.blueprint.tasks.len());
             let wake_this = waker_of(&shared, move |shared| shared.wake(worker));
             for (id, task) in self.blueprint.tasks.iter().enumerate() {
-                let body =
-                    self.body(task, worker, &sequencers, &dealers, &sinks, &wake_this, &shared.board)?;
+                let body = self.body(task, worker, &opened, &wake_this)?;
                 let inputs = self.channels(id, task, worker, &mut rings);
                 let targets = self.targets(id, worker, &mut rings);
                 cells.push(Cell::new(id, task.place.clone(), body, inputs, targets));
             }
             built.push(Worker::new(worker, workers, cells, Arc::clone(&shared), self.layout.queue_capacity));
         }
+        let Opened { sequencers, dealers, sinks, .. } = opened;
         let parts = Parts {
             shared,
             acknowledgements,
@@ -420,16 +430,8 @@ impl Assembly<'_> {
             .collect()
     }
 
-    fn body(
-        &self,
-        task: &Task,
-        worker: usize,
-        sequencers: &BTreeMap<NodeId, Arc<Sequencer>>,
-        dealers: &BTreeMap<NodeId, Arc<Dealer>>,
-        sinks: &BTreeMap<NodeId, Arc<dyn Sink>>,
-        waker: &Waker,
-        board: &Arc<MetricBoard>,
-    ) -> Result<Body> {
+    fn body(&self, task: &Task, worker: usize, opened: &Opened, waker: &Waker) -> Result<Body> {
+        let Opened { sequencers, dealers, sinks, board } = opened;
         let missing = || EngineError::internal(&task.place, "a part of it was not opened");
         let node = &self.blueprint.plan.nodes[task.node];
         let policy = || {

@@ -183,10 +183,12 @@ impl Cell {
         self.calls.is_empty() && self.inputs.iter().flatten().all(|channel| channel.ended)
     }
 
-    /// True if something waits on an edge from the same worker.
+    /// True if something waits on an edge from the same worker. What a barrier holds back does not: another source may
+    /// have to hand on that barrier first.
     fn has_queued_input(&self) -> bool {
-        let is_filled =
-            |channel: &Channel| matches!(&channel.receiver, Receiver::Local(queue) if !queue.is_empty());
+        let is_filled = |channel: &Channel| {
+            !channel.aligned && matches!(&channel.receiver, Receiver::Local(queue) if !queue.is_empty())
+        };
         self.inputs.iter().flatten().any(is_filled)
     }
 
