@@ -382,7 +382,7 @@ mod tests {
                 .prop_map(|number| format!("{number:e}")),
             prop::sample::select(vec![
                 "0",
-                "-0",
+                // Not "-0", which the parser gives as a float: it is refused for an integer.
                 "-0.0",
                 "1.0",
                 "1e3",

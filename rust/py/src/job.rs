@@ -104,6 +104,8 @@ fn owner(settings: &Settings) -> Owner {
 /// Settings of a simulation alone.
 #[derive(Deserialize)]
 struct Script {
+    /// Without any, the seed decides.
+    #[serde(default)]
     attempts: Vec<Scripted>,
 }
 

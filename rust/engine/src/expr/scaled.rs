@@ -76,9 +76,9 @@ mod tests {
             ("b", UInt8, Arc::new(UInt8Array::from(vec![255, 0, 1]))),
         ]);
         let float = |name| cast(col(name), Float64, true);
-        let expected = format!("{:?} - {:?}", 3.0 * 0.1, big as f64 * 0.1);
-        assert_eq!(frame.answer(binary(Mul, float("a"), lit(0.1, Float64))), expected);
-        assert_eq!(frame.answer(binary(Mul, lit(0.1, Float64), float("a"))), expected);
+        let expected = format!("{:?} - {:?}", 3.0 * 0.25, big as f64 * 0.25);
+        assert_eq!(frame.answer(binary(Mul, float("a"), lit(0.25, Float64))), expected);
+        assert_eq!(frame.answer(binary(Mul, lit(0.25, Float64), float("a"))), expected);
         assert_eq!(frame.answer(binary(Mul, float("b"), lit(2.0, Float64))), "510.0 0.0 2.0");
     }
 }

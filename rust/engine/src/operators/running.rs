@@ -225,7 +225,8 @@ impl RunningOperator {
     /// Makes the tables anew without the keys that fell silent, when those are most of them.
     fn forget(&mut self) -> Result<()> {
         let watermark = self.watermark.0;
-        let is_due = self.rows >= self.keys.count().max(LEAST_KEYS);
+        // Half: where each row has a new key, the keys grow as fast as the rows.
+        let is_due = self.rows >= (self.keys.count() / 2).max(LEAST_KEYS);
         if !self.forgets || !is_due || self.watermark == Timestamp::MAX {
             return Ok(());
         }
