@@ -14,6 +14,7 @@ __all__ = [
     "evaluate",
     "explain",
     "is_compiled",
+    "processor_path",
     "read_split",
     "simulate",
     "source_splits",
