@@ -85,7 +85,7 @@ fn deleted_rows_are_tombstones_and_old_values_are_not_written() {
     write(&mut *writer, Batch { changes: Some(UInt8Array::from(vec![0, 1, 2, 3])), ..batch(0..4) });
     writer.prepare(1, 0, true).unwrap()().unwrap();
     let read = vec![field("key", DataType::String), field("value", DataType::String)];
-    let options = json!({"end": "latest", "value": "raw", "columns": {"key": "key"}});
+    let options = json!({"end": "latest", "value": "raw", "tombstones": "null", "columns": {"key": "key"}});
     let source = kafka(&broker, &[&name], &options, &read);
     source.splits().unwrap();
     let rows = Reading::open(&*source, &format!("{name}-0"), None).read_to_end().unwrap().whole(&read);

@@ -349,5 +349,5 @@ fn wrong_options_and_column_types_are_named() {
     let wrong = refuse(json!({"columns": {"offset": "n"}}), &[field("n", DataType::String)]);
     assert!(wrong.contains("kafka column n") && wrong.contains("integer"), "{wrong}");
     let category = refuse(json!({}), &[field("c", DataType::Categorical)]);
-    assert!(category.contains("column types that JSON holds"), "{category}");
+    assert!(category.contains("column types that a message holds"), "{category}");
 }
