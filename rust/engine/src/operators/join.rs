@@ -11,19 +11,20 @@
 //! The symmetric hash join of Wilschut and Apers, "Dataflow query execution in a parallel main-memory environment" (1991).
 
 use super::logical_order::without_hidden;
+use super::project::ticks;
 use super::{Flow, Input, Operator, Output};
 use crate::error::{EngineError, Result};
 use crate::event::{Batch, Epoch};
 use crate::state::keys::KeyType;
 use crate::state::row_store::{Link, NONE, RowStore, chosen};
-use crate::state::{Frozen, Scope, StateTable};
+use crate::state::{Frozen, Scope, StateTable, keys_first};
 use crate::time::Timestamp;
 use crate::types::{arrow_schema, column_index};
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array, new_null_array,
 };
-use arrow::compute::{cast, concat_batches, filter_record_batch, take};
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+use arrow::compute::{concat_batches, filter_record_batch, take};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use dataflare_plan::{JoinBound, JoinColumn, JoinHow, JoinSide, Node, Operator as Plan};
 use std::sync::Arc;
 
@@ -457,14 +458,8 @@ impl Operator for Join {
 }
 
 impl SideType {
-    /// The columns as a state table has them: the keys first.
-    fn in_state_order(&self) -> Vec<usize> {
-        let rest = (0..self.schema.fields().len()).filter(|index| !self.keys.contains(index));
-        self.keys.iter().copied().chain(rest).collect()
-    }
-
     fn table(&self, scope: Scope, rows: &[(RecordBatch, Vec<bool>)]) -> Result<StateTable> {
-        let order = self.in_state_order();
+        let order = keys_first(self.schema.fields().len(), &self.keys);
         let fields = order.iter().map(|index| Arc::new(self.schema.field(*index).clone()));
         let met = Arc::new(Field::new(MET, DataType::Boolean, false));
         let schema: SchemaRef = Arc::new(Schema::new(fields.chain([met]).collect::<Vec<_>>()));
@@ -493,12 +488,7 @@ impl SideType {
 /// The event times of some rows; empty without.
 fn times(records: &RecordBatch, column: Option<usize>) -> Result<Vec<i64>> {
     let Some(column) = column else { return Ok(Vec::new()) };
-    let column = records.column(column);
-    let ticks = match column.data_type() {
-        DataType::Date32 => cast(&cast(column, &DataType::Int32)?, &DataType::Int64)?,
-        _ => cast(column, &DataType::Int64)?,
-    };
-    Ok(ticks.as_primitive::<Int64Type>().values().to_vec())
+    Ok(ticks(records.column(column))?.values().to_vec())
 }
 
 fn numbers(met: &[bool], wanted: bool) -> Vec<u32> {

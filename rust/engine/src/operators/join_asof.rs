@@ -10,17 +10,18 @@
 //! Cost: one search in a sorted list a left row.
 
 use super::logical_order::{Place, places, with_place, without_hidden};
+use super::project::ticks;
 use super::{Flow, Input, Operator, Output};
 use crate::error::{EngineError, Result};
 use crate::event::{Batch, Epoch};
 use crate::state::keys::{KeyType, Keys, PreparedKeys};
 use crate::state::row_store::chosen;
-use crate::state::{Frozen, Scope, StateTable};
+use crate::state::{Frozen, Scope, StateTable, as_they_came, keys_first};
 use crate::time::Timestamp;
 use crate::types::{arrow_schema, column_index};
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array, new_null_array};
-use arrow::compute::{cast, concat_batches, interleave, take};
-use arrow::datatypes::{DataType, Int64Type, SchemaRef};
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array, new_null_array};
+use arrow::compute::{concat_batches, interleave, interleave_record_batch, take};
+use arrow::datatypes::SchemaRef;
 use dataflare_plan::{AsofStrategy, JoinColumn, Node, Operator as Plan};
 use std::sync::Arc;
 
@@ -166,7 +167,7 @@ impl Right {
             return Ok(());
         }
         let slots = self.slots(shared, &records, true)?;
-        let times = ticks(records.column(shared.sides[1].time))?;
+        let times = times(records.column(shared.sides[1].time))?;
         let chunk = self.chunks.len() as u32;
         self.lists.resize(self.keys.count(), Vec::new());
         for (row, ((slot, time), place)) in slots.iter().zip(times).zip(places(&records)).enumerate() {
@@ -284,7 +285,7 @@ impl JoinAsof {
 
     fn wait(&mut self, records: RecordBatch) -> Result<()> {
         if records.num_rows() > 0 {
-            let times = ticks(records.column(self.shared.sides[0].time))?;
+            let times = times(records.column(self.shared.sides[0].time))?;
             self.waiting.push(Waiting { records, times });
         }
         Ok(())
@@ -458,8 +459,7 @@ impl Operator for JoinAsof {
 impl SideType {
     /// State order: the keys first, then the other columns, then hidden ones.
     fn table(&self, rows: &RecordBatch) -> Result<StateTable> {
-        let rest = (0..rows.num_columns()).filter(|index| !self.keys.contains(index));
-        let order: Vec<usize> = self.keys.iter().copied().chain(rest).collect();
+        let order = keys_first(rows.num_columns(), &self.keys);
         let scope = if self.keys.is_empty() { Scope::Single } else { Scope::Keyed };
         Ok(StateTable {
             name: self.name.to_owned(),
@@ -471,40 +471,19 @@ impl SideType {
 
     /// The rows of [`SideType::table`] as they came.
     fn rows(&self, table: &StateTable) -> Result<RecordBatch> {
-        let form = || EngineError::internal("join_asof", "a state table of another form");
-        let count = table.rows.num_columns();
-        let mut rest = self.keys.len()..count;
-        let order = (0..count).map(|index| match self.keys.iter().position(|key| *key == index) {
-            Some(key) => Some(key),
-            None => rest.next(),
-        });
-        Ok(table.rows.project(&order.collect::<Option<Vec<_>>>().ok_or_else(form)?)?)
+        Ok(table.rows.project(&as_they_came(table.rows.num_columns(), &self.keys))?)
     }
 }
 
-/// The rows at some places. Chunks have the same user columns; hidden ones of the first.
+/// The rows at some places; `None` without a chunk.
 fn gather(chunks: &[RecordBatch], places: &[(usize, usize)]) -> Result<Option<RecordBatch>> {
-    let Some(first) = chunks.first() else { return Ok(None) };
-    let schema = first.schema();
-    let mut columns = Vec::with_capacity(schema.fields().len());
-    for field in schema.fields() {
-        let arrays = chunks.iter().map(|chunk| match chunk.column_by_name(field.name()) {
-            Some(column) => Ok(column.as_ref()),
-            None => Err(EngineError::internal("join_asof", "rows of another form")),
-        });
-        columns.push(interleave(&arrays.collect::<Result<Vec<_>>>()?, places)?);
-    }
-    let options = RecordBatchOptions::new().with_row_count(Some(places.len()));
-    Ok(Some(RecordBatch::try_new_with_options(schema, columns, &options)?))
+    let chunks: Vec<&RecordBatch> = chunks.iter().collect();
+    if chunks.is_empty() { Ok(None) } else { Ok(Some(interleave_record_batch(&chunks, places)?)) }
 }
 
 /// Event times as ticks; a null is the least.
-fn ticks(column: &ArrayRef) -> Result<Vec<i64>> {
-    let ticks = match column.data_type() {
-        DataType::Date32 => cast(&cast(column, &DataType::Int32)?, &DataType::Int64)?,
-        _ => cast(column, &DataType::Int64)?,
-    };
-    Ok(ticks.as_primitive::<Int64Type>().iter().map(|tick| tick.unwrap_or(i64::MIN)).collect())
+fn times(column: &ArrayRef) -> Result<Vec<i64>> {
+    Ok(ticks(column)?.iter().map(|tick| tick.unwrap_or(i64::MIN)).collect())
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::error::{EngineError, Result};
 use crate::event::{Batch, Epoch};
 use crate::running::{Kept, Rows, Running, function};
 use crate::state::keys::{KeyType, Keys, PreparedKeys};
-use crate::state::{Frozen, Scope, StateTable};
+use crate::state::{Frozen, Scope, StateTable, keys_first};
 use crate::time::Timestamp;
 use crate::types::{arrow_schema, column_index};
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
@@ -92,8 +92,7 @@ impl RunningType {
     fn waiting_table(&self, rows: &[RecordBatch]) -> Result<Option<StateTable>> {
         let Some(first) = rows.first() else { return Ok(None) };
         let records = concat_batches(&first.schema(), rows)?;
-        let rest = (0..records.num_columns()).filter(|index| !self.keys.contains(index));
-        let order: Vec<usize> = self.keys.iter().copied().chain(rest).collect();
+        let order = keys_first(records.num_columns(), &self.keys);
         let rows = records.project(&order)?;
         Ok(Some(StateTable { name: WAITING.to_owned(), scope: self.scope(), keys: self.keys.len(), rows }))
     }

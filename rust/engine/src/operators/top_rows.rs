@@ -9,18 +9,19 @@
 
 use super::aggregate_plan::slices;
 use super::logical_order::{PLACE_TYPES, place_columns, with_place, without_hidden};
+use super::project::ticks;
 use super::sort_keys::SortKeys;
 use super::{Flow, Input, Operator, Output};
 use crate::error::{EngineError, Result};
 use crate::event::{Batch, Change, Epoch};
 use crate::state::keys::{KeyType, Keys, PreparedKeys};
 use crate::state::row_store::chosen;
-use crate::state::{Frozen, Scope, StateTable};
+use crate::state::{Frozen, Scope, StateTable, as_they_came, keys_first};
 use crate::time::{Instant, Timestamp};
 use crate::types::{arrow_schema, column_index};
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt8Array, UInt64Array};
-use arrow::compute::{SortOptions, cast, interleave};
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, UInt64Type};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt8Array, UInt64Array};
+use arrow::compute::{SortOptions, cast, interleave_record_batch};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type};
 use arrow::row::{RowConverter, Rows, SortField};
 use dataflare_plan::{EmitMode, Node, Operator as Plan, Schema as Columns};
 use std::collections::BTreeMap;
@@ -262,6 +263,7 @@ impl Groups {
     ) -> Result<()> {
         let Some(column) = shared.time else { return Ok(()) };
         let times = ticks(records.column(column))?;
+        let times = times.values().iter().copied();
         let mut next = known as u32;
         for (slot, time) in slots.iter().zip(times) {
             // New groups have the next slots, in order of their first rows.
@@ -292,16 +294,8 @@ impl Groups {
 
     /// The rows at some places; `None` without a chunk.
     fn gather(&self, places: &[(usize, usize)]) -> Result<Option<RecordBatch>> {
-        let Some(first) = self.chunks.first() else { return Ok(None) };
-        let schema = first.records.schema();
-        let mut columns = Vec::with_capacity(schema.fields().len());
-        for column in 0..schema.fields().len() {
-            let arrays: Vec<&dyn Array> =
-                self.chunks.iter().map(|chunk| chunk.records.column(column).as_ref()).collect();
-            columns.push(interleave(&arrays, places)?);
-        }
-        let options = RecordBatchOptions::new().with_row_count(Some(places.len()));
-        Ok(Some(RecordBatch::try_new_with_options(schema, columns, &options)?))
+        let chunks: Vec<&RecordBatch> = self.chunks.iter().map(|chunk| &chunk.records).collect();
+        if chunks.is_empty() { Ok(None) } else { Ok(Some(interleave_record_batch(&chunks, places)?)) }
     }
 
     /// Drops what is no longer needed, if that is much.
@@ -539,8 +533,7 @@ impl Operator for TopRows {
 impl TopType {
     fn table(&self, rows: &RecordBatch, seen: ArrayRef) -> Result<StateTable> {
         let schema = rows.schema();
-        let rest = (0..schema.fields().len()).filter(|index| !self.keys.contains(index));
-        let order: Vec<usize> = self.keys.iter().copied().chain(rest).collect();
+        let order = keys_first(schema.fields().len(), &self.keys);
         let fields = order.iter().map(|index| Arc::new(schema.field(*index).clone()));
         let fields = fields.chain([Arc::new(Field::new(SEEN, DataType::UInt64, false))]).collect::<Vec<_>>();
         let columns = order.iter().map(|index| rows.column(*index).clone()).chain([seen]).collect();
@@ -556,22 +549,9 @@ impl TopType {
         let form = || EngineError::internal("top_rows", "a state table of another form");
         let seen = table.rows.column_by_name(SEEN).and_then(|seen| seen.as_primitive_opt::<UInt64Type>());
         let seen = seen.ok_or_else(form)?.values().to_vec();
-        let mut rest = self.keys.len()..count - 1;
-        let order = (0..count - 1).map(|index| match self.keys.iter().position(|key| *key == index) {
-            Some(key) => Some(key),
-            None => rest.next(),
-        });
-        let order = order.collect::<Option<Vec<_>>>().ok_or_else(form)?;
+        let order = as_they_came(count - 1, &self.keys);
         Ok((table.rows.project(&order)?, seen))
     }
-}
-
-fn ticks(column: &ArrayRef) -> Result<Vec<i64>> {
-    let ticks = match column.data_type() {
-        DataType::Date32 => cast(&cast(column, &DataType::Int32)?, &DataType::Int64)?,
-        _ => cast(column, &DataType::Int64)?,
-    };
-    Ok(ticks.as_primitive::<Int64Type>().values().to_vec())
 }
 
 #[cfg(test)]

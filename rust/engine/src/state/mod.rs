@@ -38,6 +38,19 @@ pub struct StateTable {
     pub rows: RecordBatch,
 }
 
+/// The columns of some rows with the keys in front, as a state table has them.
+pub fn keys_first(columns: usize, keys: &[usize]) -> Vec<usize> {
+    let rest = (0..columns).filter(|index| !keys.contains(index));
+    keys.iter().copied().chain(rest).collect()
+}
+
+/// Where each column of the rows stands in a table of [`keys_first`].
+pub fn as_they_came(columns: usize, keys: &[usize]) -> Vec<usize> {
+    let mut rest = keys.len()..columns;
+    let place = |index: usize| keys.iter().position(|key| *key == index).or_else(|| rest.next());
+    (0..columns).filter_map(place).collect()
+}
+
 type Encode = Box<dyn FnOnce() -> Result<Vec<StateTable>> + Send>;
 
 /// State as it was at a barrier, not yet encoded.
