@@ -98,7 +98,7 @@ _REFUSED: Final[Mapping[str, tuple[str, str, str]]] = {
     "function": (
         "map_batches, map_groups or a rename function",
         "the engine cannot see into a Python function",
-        ".stream.map_native, or expressions",
+        ".stream.map_batches(function, schema), .stream.map_native, or expressions",
     ),
     "row_index": (
         "with_row_index",
