@@ -1,0 +1,1 @@
+//! The plugin host of the dfb1 ABI.
