@@ -31,6 +31,7 @@ LAYERS = [
     ["checkpoint", "sinks", "sources", "udf"],
     ["words"],
     ["frame"],
+    ["sql_rewriting"],
     ["sql"],
     ["planner"],
     ["job"],

@@ -119,6 +119,53 @@ def test_plain_queries_are_those_of_polars() -> None:
     hold(dff.sql(query, bid=bids()), pl.SQLContext(bid=bids()).execute(query))
 
 
+def test_row_number_with_several_columns_is_top_rows() -> None:
+    query = (
+        "select auction, price, bidder from bid "
+        "qualify row_number() over (partition by auction order by price desc, ts, bidder desc) <= 2"
+    )
+    best = (
+        bids()
+        .sort("price", "ts", "bidder", descending=[True, False, True])
+        .group_by("auction")
+        .head(2)
+        .select("auction", "price", "bidder")
+    )
+    hold(dff.sql(query, bid=bids()), best)
+
+
+@pytest.mark.filterwarnings("ignore:Sortedness of columns:UserWarning")
+def test_asof_join_is_that_of_polars() -> None:
+    auctions = dff.nexmark(events=20_000).auction.stream.with_watermark("ts", delay="4s")
+    found = dff.sql(
+        "select b.auction, b.price, a.seller, a.ts as opened from bid b "
+        "asof left join auction a on b.auction = a.id and b.ts >= a.ts where b.price > 1000",
+        bid=bids(),
+        auction=auctions,
+    )
+    joined = bids().join_asof(
+        auctions.rename({"ts": "opened"}),
+        left_on="ts",
+        right_on="opened",
+        by_left="auction",
+        by_right="id",
+        coalesce=False,
+    )
+    hold(found, joined.filter(pl.col("price") > 1000).select("auction", "price", "seller", "opened"))
+
+
+def test_sum_of_no_values_is_null() -> None:
+    query = "select auction, sum(price) filter (where price < 0) as total from bid group by auction"
+    found = dff.sql(query, bid=bids(2_000)).collect(engine=dff.Engine())
+    assert found["total"].null_count() == found.height > 0
+
+
+def test_order_of_nulls_is_kept_above_a_window() -> None:
+    frame = pl.LazyFrame({"k": [None, 2, 1]})
+    query = "select k, row_number() over (partition by k order by k, k desc) as n from t order by k desc"
+    assert dff.sql(query, t=frame).collect()["k"].to_list() == [None, 2, 1]
+
+
 def test_emit_sets_when_results_leave() -> None:
     query = "select auction, count(*) as n from bid group by auction"
     endless = dff.nexmark().bid
@@ -140,6 +187,29 @@ def test_emit_sets_when_results_leave() -> None:
         ("select price from tumble(bid, ts, '1s')", "expected GROUP BY window_start"),
         ("select a from tumble(bid, ts, 10) group by window_start", "a length such as INTERVAL"),
         ("select sum(x from bid", "Polars' SQL reads"),
+        ("select price,\n  nope from bid", "at line 2, column 3"),
+        ("select price from bid where nope > 3", "at line 1, column 29"),
+        ("select price from bid join offer on bid.price = offer.price", "'offer'"),
+        ("select b.price from bid b asof join bid c on b.ts > c.ts and b.ts < c.ts", "got 2 comparisons"),
+        (
+            "select b.price from bid b asof join bid c on b.ts > c.ts or b.price > 1",
+            "one comparison of times",
+        ),
+        ("select x.price from bid b asof join bid c on b.ts > c.ts", "a column of 'b' or 'c', got x.price"),
+        ("select price from bid b asof join bid c on b.ts > c.ts", "write which"),
+        (
+            "select rank() over (partition by auction order by price, ts) as n from bid",
+            "row_number\\(\\) above ORDER BY with several columns, got RANK",
+        ),
+        (
+            "select row_number() over (order by price, ts) as n, row_number() over (order by ts) as m "
+            "from bid",
+            "one ORDER BY in all windows",
+        ),
+        (
+            "select row_number() over (order by b.price, b.ts) as n from bid b join bid c on b.ts = c.ts",
+            "a SELECT with join; put that into a subquery",
+        ),
     ],
 )
 def test_errors_say_what_was_expected_and_where(query: str, message: str) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import polars as pl
 
@@ -20,6 +20,8 @@ __all__ = ["QUERIES", "SIDE_INPUT", "Bounded", "NexmarkQuery", "Tables"]
 
 DELAY = "4s"
 TEN_SECONDS = timedelta(seconds=10)
+AUCTION_LENGTH = timedelta(seconds=1)
+"""No auction of the generator is open for longer (333 ms with its defaults)."""
 PRICE, TS = pl.col("price"), pl.col("ts")
 SIDE_INPUT = pl.DataFrame({"key": range(10_000), "value": [f"value-{key}" for key in range(10_000)]})
 """The bounded side of q13."""
@@ -44,6 +46,18 @@ class Tables:
         frames = (self.person, self.auction, self.bid)
         return Tables(*(frame.stream.with_watermark("ts", delay=DELAY) for frame in frames))
 
+    def closing_auctions(self) -> pl.LazyFrame:
+        """Auctions with the moment at which they close as event time: it is at most their length late."""
+        return self.auction.stream.with_watermark("expires", delay="5s")
+
+    def arriving_bids(self) -> pl.LazyFrame:
+        """Bids with the time at which they came, `arrival`, as event time.
+
+        A source stamps it (`scan_kafka(arrival=)`). Here a clock does that runs three times as fast as the
+        event times and starts eleven years later, so that the answer is one.
+        """
+        return _with_arrival(self.bid).stream.with_watermark("arrival", delay="0s")
+
 
 @dataclass(frozen=True, slots=True)
 class Bounded(Tables):
@@ -52,6 +66,14 @@ class Bounded(Tables):
     def timed(self) -> Tables:
         """As they are: nothing is late."""
         return self
+
+    def closing_auctions(self) -> pl.LazyFrame:
+        """As they are."""
+        return self.auction
+
+    def arriving_bids(self) -> pl.LazyFrame:
+        """With the time at which they came, in that order."""
+        return _with_arrival(self.bid).sort("arrival")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +99,11 @@ def _bids_of_auctions(tables: Tables) -> pl.LazyFrame:
     """Each auction with the bids that came while it was open."""
     is_open = pl.col("ts_right").is_between(TS, pl.col("expires"))
     return tables.auction.join(tables.bid, left_on="id", right_on="auction").filter(is_open)
+
+
+def _with_arrival(bid: pl.LazyFrame) -> pl.LazyFrame:
+    start, clock = datetime(2015, 7, 15), datetime(2026, 7, 15)
+    return bid.with_columns(arrival=pl.lit(clock) + (TS - pl.lit(start)) * 3)
 
 
 def _hot_items(tables: Tables) -> pl.LazyFrame:
@@ -348,6 +375,21 @@ QUERIES = {
             select bidder, min(ts) as window_start, max(ts) + interval 10 seconds as window_end,
                    count(*) as bids
             from sessions group by bidder, session""",
+    ),
+    "q12": NexmarkQuery(
+        title="bids of each bidder in windows of 10 s of the time at which they came",
+        trap="the reference reads the clock of the machine, so each run has another answer; here the time of "
+        "arrival is a column that the source writes",
+        ours=lambda tables: (
+            tables.arriving_bids()
+            .group_by_dynamic("arrival", every="10s", group_by="bidder")
+            .agg(bids=pl.len())
+        ),
+        duckdb="""
+            select bidder, count(*)::uinteger as bids,
+                   make_timestamp(epoch_us(came) // 10000000 * 10000000) as arrival
+            from (select bidder, timestamp '2026-07-15' + (ts - timestamp '2015-07-15') * 3 as came from bid)
+            group by all""",
     ),
     "q13": NexmarkQuery(
         title="join with a bounded side input",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from dataflare_fast.errors import CallError, MissingExtraError
+from dataflare_fast.sql_rewriting import needs_rewriting, number_sorted_rows, place_of, with_asof_joins
 
 if TYPE_CHECKING:
     from sqlglot import exp
@@ -61,6 +62,9 @@ def sql(query: str, **frames: pl.LazyFrame | pl.DataFrame) -> pl.LazyFrame:
     | `CUMULATE(t, ts, step, size)` | from the start of each `size` to each `step` within it |
     | `SESSION(t, ts, gap)` | of the rows of the other keys of GROUP BY that lie no further apart than `gap` |
 
+    `a ASOF [LEFT] JOIN b ON a.k = b.k AND a.ts >= b.ts` is `join_asof`, and `row_number()` may have several
+    columns in its ORDER BY.
+
     Windows are half open, [start, end). `EMIT CHANGES [EVERY '1s']` or `EMIT FINAL` at the end is
     `.stream.emit(...)`. A frame keeps the watermark that `.stream.with_watermark` gave it.
 
@@ -69,11 +73,11 @@ def sql(query: str, **frames: pl.LazyFrame | pl.DataFrame) -> pl.LazyFrame:
         frames: the tables by name.
 
     Returns:
-        A LazyFrame; a plain query needs no extra package, window functions need `dataflare_fast[sql]`.
+        A LazyFrame; a plain query needs no extra package, what Polars' SQL lacks needs `dataflare_fast[sql]`.
 
     Raises:
         CallError: text that is no such query, with line and column where they are known.
-        MissingExtraError: a window function without sqlglot.
+        MissingExtraError: what Polars' SQL lacks, without sqlglot.
 
     Example:
         >>> import dataflare_fast as dff
@@ -89,7 +93,8 @@ def sql(query: str, **frames: pl.LazyFrame | pl.DataFrame) -> pl.LazyFrame:
     tables = {name: frame.lazy() for name, frame in frames.items()}
     emit = _EMIT.search(query)
     text = query if emit is None else query[: emit.start()]
-    frame = _Compiler(tables).windowed(text) if _HAS_WINDOW.search(text) else _of_polars(text, tables)
+    is_rewritten = _HAS_WINDOW.search(text) or needs_rewriting(text)
+    frame = _Compiler(tables, text).frame() if is_rewritten else _of_polars(text, tables, text)
     if emit is None:
         return frame
     if emit["close"]:
@@ -98,27 +103,41 @@ def sql(query: str, **frames: pl.LazyFrame | pl.DataFrame) -> pl.LazyFrame:
     return frame.stream.emit("update", every=every)
 
 
-def _of_polars(text: str, tables: Mapping[str, pl.LazyFrame]) -> pl.LazyFrame:
+def _of_polars(text: str, tables: Mapping[str, pl.LazyFrame], written: str) -> pl.LazyFrame:
+    """Polars' frame of a query; `written` is what the user wrote."""
     try:
-        return pl.SQLContext(tables).execute(text, eager=False)
-    except (pl.exceptions.SQLInterfaceError, pl.exceptions.SQLSyntaxError) as error:
+        frame = pl.SQLContext(tables).execute(text, eager=False)
+        frame.collect_schema()  # names that no table has are found here, not when the query runs
+    except (
+        pl.exceptions.SQLInterfaceError,
+        pl.exceptions.SQLSyntaxError,
+        pl.exceptions.ColumnNotFoundError,
+        pl.exceptions.SchemaError,
+        pl.exceptions.InvalidOperationError,
+    ) as error:
+        reason = str(error).split("\n\nResolved plan until failure", maxsplit=1)[0]
         raise CallError(
-            f"sql: expected a query that Polars' SQL reads, got {_short(text)}: {error}"
+            f"sql: expected a query that Polars' SQL reads, got {_short(written)}"
+            f"{place_of(written, error)}: {reason}"
         ) from error
+    return frame
 
 
 def _sqlglot() -> Any:
     try:
         import sqlglot
     except ImportError as error:
-        raise MissingExtraError("sql", "TUMBLE, HOP, CUMULATE and SESSION in SQL") from error
+        raise MissingExtraError(
+            "sql", "TUMBLE, HOP, CUMULATE, SESSION, ASOF JOIN and ORDER BY of several columns in OVER"
+        ) from error
     return sqlglot
 
 
 def _parsed(text: str) -> Any:
     sqlglot = _sqlglot()
     try:
-        return sqlglot.parse_one(_standard(text))
+        # Polars' SQL is Postgres' in what a query leaves out, such as where nulls stand.
+        return sqlglot.parse_one(_standard(text), read="postgres")
     except sqlglot.errors.SqlglotError as error:
         places = getattr(error, "errors", None) or [{}]
         first = places[0]
@@ -148,14 +167,15 @@ def _standard(text: str) -> str:
 
 
 class _Compiler:
-    """Turns selects over window functions into frames with names, from the inside out."""
+    """Turns selects over window functions and as-of joins into frames with names, from the inside out."""
 
-    def __init__(self, tables: Mapping[str, pl.LazyFrame]) -> None:
+    def __init__(self, tables: Mapping[str, pl.LazyFrame], text: str) -> None:
         self._tables = dict(tables)
+        self._text = text
         self._made = 0
 
-    def windowed(self, text: str) -> pl.LazyFrame:
-        return self._frame(_parsed(text))
+    def frame(self) -> pl.LazyFrame:
+        return self._frame(_parsed(self._text))
 
     def _frame(self, tree: exp.Expression) -> pl.LazyFrame:
         from sqlglot import exp
@@ -178,7 +198,9 @@ class _Compiler:
                 tree = outside
             else:
                 select.replace(outside)
-        return _of_polars(tree.sql(dialect="postgres"), self._tables)
+        with_asof_joins(tree, self._table, self._named)
+        number_sorted_rows(tree)
+        return _of_polars(tree.sql(dialect="postgres"), self._tables, self._text)
 
     def _named(self, frame: pl.LazyFrame) -> str:
         self._made += 1

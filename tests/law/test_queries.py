@@ -212,6 +212,39 @@ GROUPS: dict[str, Query] = {
     "late": lambda lf: watermarked(lf).stream.late(),
 }
 LISTS = pl.concat_list("v", pl.col("n") % 3, "v").list.head(pl.col("n") % 4)
+COUNTS: Query = lambda lf: (  # noqa: E731
+    watermarked(lf)
+    .group_by_dynamic("ts", every="10m", group_by="k")
+    .agg(rows=pl.len(), sum=pl.col("v").sum())
+)
+PIVOTS: dict[str, Query] = {
+    "pivot": lambda lf: lf.pivot("k", on_columns=["a", "b"], index="n", values="v", aggregate_function="sum"),
+    "pivot by an expression": lambda lf: lf.pivot(
+        "k", on_columns=["a", "b"], index="n", values="v", aggregate_function=pl.element().sum() * 2
+    ),
+    "pivot of windows, each value the only one": lambda lf: COUNTS(lf).pivot(
+        "k", on_columns=["a", "b", "missing"], index="ts", values="rows"
+    ),
+    "pivot of two values": lambda lf: COUNTS(lf).pivot(
+        "k", on_columns=["a", "b"], index="ts", values=["rows", "sum"], aggregate_function="max"
+    ),
+    "best of each window": lambda lf: (
+        COUNTS(lf).sort("ts", "rows", "k", descending=[False, True, False]).group_by("ts").head(2)
+    ),
+    "sort inside a window": lambda lf: (
+        watermarked(lf).group_by_dynamic("ts", every="1h").agg(pl.col("v").sort(descending=True))
+    ),
+    "diagonal concat": lambda lf: pl.concat([lf.select("k", "v"), lf.select("k", "f")], how="diagonal"),
+    "diagonal concat of two types": lambda lf: pl.concat(
+        [lf.select("k", "v"), lf.select("k", v=pl.col("v").cast(pl.Int32))], how="diagonal_relaxed"
+    ),
+    "join of a frame with its groups": lambda lf: lf.join(
+        lf.group_by("k").agg(most=pl.col("v").max()), on="k"
+    ).filter(pl.col("v") == pl.col("most")),
+    "merge_sorted of frames without event time": lambda lf: (
+        lf.select("n", "v").sort("n").merge_sorted(source(9).select("n", "v").sort("n"), key="n")
+    ),
+}
 RESHAPED: dict[str, Query] = {
     "explode": lambda lf: lf.with_columns(items=LISTS).explode("items"),
     "explode of two": lambda lf: lf.with_columns(items=LISTS, same=LISTS.list.sort()).explode(
@@ -242,6 +275,17 @@ IN_ORDER: dict[str, Query] = {
     ),
     "unpivot in order": lambda lf: lf.unpivot(["v", "n"], index="k"),
     "event time": watermarked,
+    "merge_sorted": lambda lf: watermarked(lf).merge_sorted(
+        watermarked(source(9)), key="ts", maintain_order=True
+    ),
+    "merge_sorted with itself": lambda lf: watermarked(lf).merge_sorted(
+        watermarked(lf.filter(pl.col("v") > 0)).with_columns(pl.col("v") * 10), key="ts", maintain_order=True
+    ),
+    "functions above merge_sorted": lambda lf: (
+        watermarked(lf)
+        .merge_sorted(watermarked(source(9)), key="ts", maintain_order=True)
+        .with_columns(total=pl.col("v").cum_sum().over("k"), before=pl.col("v").shift(1))
+    ),
     "earliest": lambda lf: watermarked(lf).head(9),
     "head": lambda lf: lf.head(9),
     "slice": lambda lf: lf.slice(3, 10),
@@ -290,8 +334,8 @@ def hold(query: Query, seed: int, workers: int, *, in_order: bool) -> None:
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize(
     "query",
-    [*WINDOWS.values(), *SESSIONS.values(), *GROUPS.values(), *RESHAPED.values()],
-    ids=[*WINDOWS, *SESSIONS, *GROUPS, *RESHAPED],
+    [*WINDOWS.values(), *SESSIONS.values(), *GROUPS.values(), *PIVOTS.values(), *RESHAPED.values()],
+    ids=[*WINDOWS, *SESSIONS, *GROUPS, *PIVOTS, *RESHAPED],
 )
 def test_groups_are_those_of_polars(query: Query, seed: int, workers: int) -> None:
     hold(query, seed, workers, in_order=False)

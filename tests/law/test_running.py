@@ -129,11 +129,33 @@ def rolled(closed: ClosedInterval, *keys: str, period: str = "45m") -> Query:
     )
 
 
+def windows(lf: pl.LazyFrame) -> pl.LazyFrame:
+    return watermarked(lf).group_by_dynamic("ts", every="10m", group_by="k").agg(rows=pl.len(), sum=V.sum())
+
+
+ABOVE_WINDOWS: dict[str, Query] = {
+    "total so far": lambda lf: windows(lf).with_columns(
+        total=pl.col("sum").cum_sum().over("k", order_by="ts"),
+        before=pl.col("rows").shift(1).over("k", order_by="ts"),
+    ),
+    "mean of the last three": lambda lf: windows(lf).with_columns(
+        mean=pl.col("sum").rolling_mean(3, min_samples=1).over("k", order_by="ts")
+    ),
+    "silence before a session": lambda lf: (
+        watermarked(lf)
+        .stream.group_by_session("ts", "4m", group_by="k")
+        .agg(rows=pl.len())
+        .with_columns(
+            silence=pl.col("window_start") - pl.col("window_end").shift(1).over("k", order_by="window_start")
+        )
+    ),
+}
 QUERIES: dict[str, Query] = {
     **{f"{name}, by key": by_key(expr) for name, expr in {**FUNCTIONS, **KEYED}.items()},
     **{f"{name}, whole frame": whole(expr) for name, expr in {**FUNCTIONS, **BY_TIME}.items()},
     **{f"{name}, by key": by_key(expr) for name, expr in BY_TIME.items() if name.startswith("rolling_")},
     **{f"{name}, without event time": unordered(expr) for name, expr in {**FUNCTIONS, **KEYED}.items()},
+    **{f"{name}, above windows": query for name, query in ABOVE_WINDOWS.items()},
     "frame rolling": rolled("right"),
     "frame rolling by a key": rolled("right", "k"),
     "frame rolling closed left": rolled("left", "k"),

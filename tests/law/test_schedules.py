@@ -10,13 +10,13 @@ from collections.abc import Callable
 import polars as pl
 import pytest
 from tests.law.rows import source
-from tests.law.test_queries import GROUPS, IN_ORDER, RESHAPED, SESSIONS, WINDOWS
+from tests.law.test_queries import GROUPS, IN_ORDER, PIVOTS, RESHAPED, SESSIONS, WINDOWS
 
 import dataflare_fast as dff
 from dataflare_fast.errors import DataError
 
 Query = Callable[[pl.LazyFrame], pl.LazyFrame]
-QUERIES: dict[str, Query] = {**WINDOWS, **SESSIONS, **GROUPS, **RESHAPED, **IN_ORDER}
+QUERIES: dict[str, Query] = {**WINDOWS, **SESSIONS, **GROUPS, **PIVOTS, **RESHAPED, **IN_ORDER}
 
 
 @pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES)

@@ -79,6 +79,7 @@ class Building:
             derived=followed.derived,
             ended=followed.ended,
             upsert_key=self._key_above(frame, kept),
+            distinct_by=_renamed(frame.distinct_by, kept),
         )
 
     def columns(self, frame: Frame, names: Sequence[str]) -> Frame:
@@ -170,6 +171,12 @@ class Building:
                 f"keep {lost}, and drop them where the result is read",
             )
         return tuple(kept[name] for name in frame.upsert_key if name in kept)
+
+
+def _renamed(names: tuple[str, ...] | None, kept: dict[str, str]) -> tuple[str, ...] | None:
+    if names is None or any(name not in kept for name in names):
+        return None
+    return tuple(kept[name] for name in names)
 
 
 def columns_of(schema: pl.Schema) -> list[Named]:

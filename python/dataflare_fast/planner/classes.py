@@ -200,7 +200,7 @@ OVER_A_GROUP: Final[frozenset[str]] = names_of(
 """Functions that Polars computes over the list of a group's values, where the engine has no accumulator."""
 
 ORDERED_OVER_A_GROUP: Final[frozenset[str]] = names_of(
-    """first last min_by max_by arg_max arg_min index_of is_sorted item search_sorted str.join top_k_by
+    """first last min_by max_by arg_max arg_min index_of is_sorted search_sorted str.join top_k_by
     bottom_k_by slice head tail limit sort_by reverse gather gather_every arg_unique is_first_distinct
     is_last_distinct peak_min peak_max cum_count cum_max cum_min cum_prod cum_sum diff shift pct_change
     rle_id"""

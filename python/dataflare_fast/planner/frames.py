@@ -38,6 +38,7 @@ class Frame:
         numbered: its batches have the numbers that they had in their splits, without holes.
         single_split: it has one split at most.
         name: what the user calls the sink above.
+        distinct_by: no two rows are equal in these columns; None: that is not known.
     """
 
     node: int
@@ -53,3 +54,4 @@ class Frame:
     numbered: bool = True
     single_split: bool = False
     name: str | None = None
+    distinct_by: tuple[str, ...] | None = None

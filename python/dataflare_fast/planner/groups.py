@@ -224,7 +224,7 @@ class _Grouping:
             event_time_ends=ends,
             fields={"exprs": [{"name": name, "expr": expr} for name, expr in exprs.items()]},
         )
-        return replace(frame, node=node, schema=typed, event_time=event_time, derived={})
+        return replace(frame, node=node, schema=typed, event_time=event_time, derived={}, distinct_by=None)
 
     def _aggregate(
         self,
@@ -269,6 +269,7 @@ class _Grouping:
             update_written=written,
             order="none",
             positioned=False,
+            distinct_by=None if is_update else (*keys, *label),
         )
 
     def _sessions(
@@ -319,6 +320,7 @@ class _Grouping:
             ended=None if event_time else ends or below.ended,
             order="none",
             positioned=False,
+            distinct_by=(*keys, START),
         )
 
     def _emission(self, closes: bool) -> tuple[str, int | None, bool]:
@@ -349,7 +351,9 @@ class _Grouping:
             event_time=frame.event_time,
             fields={"exprs": exprs},
         )
-        return replace(frame, node=node, schema=schema)
+        kept = {one["name"] for one in exprs if one["expr"] == {"kind": "column", "name": one["name"]}}
+        is_kept = frame.distinct_by is not None and kept.issuperset(frame.distinct_by)
+        return replace(frame, node=node, schema=schema, distinct_by=frame.distinct_by if is_kept else None)
 
 
 def _free_of(taken: Mapping[str, Json], inputs: Sequence[Json]) -> dict[str, str]:

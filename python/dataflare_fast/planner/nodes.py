@@ -40,6 +40,7 @@ from dataflare_fast.planner.top_rows import (
     find_rank_filter,
     order_of,
     rank_filter,
+    sorted_below,
     top_rows,
     unique,
 )
@@ -61,6 +62,7 @@ from dataflare_fast.planner.visitor.plan import (
     HStackIR,
     JoinIR,
     LeafIR,
+    MergeSortedIR,
     Named,
     OtherIR,
     PlanIR,
@@ -88,11 +90,6 @@ _REFUSED: Final[Mapping[str, tuple[str, str, str]]] = {
         "concat(how='horizontal')",
         "rows that stand side by side by chance have no meaning in a stream",
         "with_columns on one frame",
-    ),
-    "MergeSorted": (
-        "merge_sorted",
-        "merge_sorted arrives in a later release",
-        "concat and one .stream.with_watermark above it",
     ),
     "Reduce": ("a horizontal reduction of frames", "it needs whole frames", "expressions on one frame"),
     "function": (
@@ -142,6 +139,15 @@ def _tail_taken_off(ir: PlanIR) -> PlanIR:
             return ir
 
 
+def _unsorted(ir: PlanIR, key: tuple[str, ...]) -> PlanIR:
+    """What stands below a sort by just these columns, ascending."""
+    is_plain = isinstance(ir, SortIR) and ir.slice is None and not any((*ir.descending, *ir.nulls_last))
+    if not (is_plain and isinstance(ir, SortIR)):
+        return ir
+    names = tuple(one.name for one in ir.by if isinstance(one, ColumnNode))
+    return ir.inputs[0] if names == key and len(names) == len(ir.by) else ir
+
+
 def _is_aggregate(node: FunctionNode) -> bool:
     verdict = classify(node)
     return verdict is None or verdict.function_class is FunctionClass.AGGREGATE
@@ -189,7 +195,8 @@ class NodePlanner:
             case CacheIR():
                 return self._part(ir, emit)
             case FilterIR() if (ranked := find_rank_filter(ir)) is not None:
-                return rank_filter(building, self.frame(ranked.input), ranked, emit)
+                below_rank, ranked = sorted_below(ranked)
+                return rank_filter(building, self.frame(below_rank), ranked, emit)
             case FilterIR():
                 return self._filter(ir, emit, order)
             case SelectIR():
@@ -220,6 +227,8 @@ class NodePlanner:
                 return self._join(ir, last)
             case UnionIR():
                 return self._union(ir, last)
+            case MergeSortedIR():
+                return self._merge_sorted(ir)
             case FunctionIR():
                 return self._function(ir, emit)
             case OtherIR():
@@ -434,6 +443,34 @@ class NodePlanner:
         frame = self._concat(frames, ir.schema)
         return frame if ir.slice is None else building.head(frame, *ir.slice, any_rows=last)
 
+    def _merge_sorted(self, ir: MergeSortedIR) -> Frame:
+        """By event time it is a concat in logical order: of equal times those of the left come first."""
+        building = self._building
+        part = f"merge_sorted({', '.join(ir.key)})"
+        # A sort by the same columns says no more than the word itself.
+        below = [_unsorted(one, ir.key) for one in ir.inputs]
+        frames = [building.columns(self.frame(one), ir.schema.names()) for one in below]
+        frame = self._concat(frames, ir.schema)
+        in_order = all(one.order == "logical" and one.positioned for one in frames)
+        if not in_order or len({one.event_time for one in frames}) > 1:
+            building.refusals.add(
+                part,
+                "rows of equal keys stand in the order of their input, and one of the inputs has none",
+                "concat of the two, and sort(...) by all columns that decide",
+            )
+        elif ir.key == (frame.event_time,):
+            return replace(frame, order="logical")
+        elif frame.endless:
+            rewrite = "with_watermark(column, delay=...) on both inputs and that column alone as the key"
+            if frame.event_time is not None:
+                rewrite = f"merge_sorted(other, key='{frame.event_time}'), which is the event time of both"
+            building.refusals.add(
+                part, "only by event time it is known when no smaller key can come", rewrite
+            )
+        by: list[Json] = [{"column": name, "descending": False, "nulls_last": False} for name in ir.key]
+        node = building.graph.add("sort", [frame.node], frame.schema, fields={"by": by, "slice": None})
+        return replace(frame, node=node, event_time=None, derived={}, order="sorted", positioned=False)
+
     def _concat(self, frames: Sequence[Frame], schema: pl.Schema) -> Frame:
         building = self._building
         if any(frame.upsert_key is not None for frame in frames):
@@ -524,6 +561,7 @@ class NodePlanner:
             event_time=None if lost else frame.event_time,
             derived={name: expr for name, expr in frame.derived.items() if name not in columns},
             ended=ends if lost else frame.ended,
+            distinct_by=None,
         )
 
     def _unpivot(self, ir: FunctionIR, emit: EmitRequest | None) -> Frame:

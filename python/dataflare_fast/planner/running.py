@@ -33,6 +33,7 @@ from dataflare_fast.planner.visitor.expressions import (
     ColumnNode,
     ExprNode,
     FunctionNode,
+    HiddenNode,
     LiteralNode,
 )
 from dataflare_fast.planner.visitor.plan import GroupByIR, Named
@@ -127,6 +128,8 @@ class _Request:
     level: int
     keys: tuple[str, ...]
     function: Json
+    ties: tuple[str, ...] = ()
+    """What decides between rows of equal time."""
 
 
 @dataclass(slots=True)
@@ -146,6 +149,8 @@ class _Lifting:
     """Round and keys of each function, by its column."""
     made: dict[str, str] = field(default_factory=dict)
     """Column of each function, by what it does."""
+    order_by: tuple[str, ...] = ()
+    """Of the `over` around what is looked at: the event time, then what decides between equal times."""
 
     def __post_init__(self) -> None:
         self.schema = dict(self.frame.schema)
@@ -185,27 +190,46 @@ class _Lifting:
             return self._refuse(
                 node, f"mapping_strategy='{mapping}' gives other rows than it was given", "the default"
             )
-        if order is not None and not self._is_logical(order, part, node):
-            return LiteralNode(node.dtype, None)
-        return self.resolve(inner, tuple(one for one in partition if not isinstance(one, LiteralNode)))
+        if order is not None:
+            columns = self._order_columns(order, part, node)
+            if columns is None:
+                return LiteralNode(node.dtype, None)
+            self.order_by = columns
+        try:
+            return self.resolve(inner, tuple(one for one in partition if not isinstance(one, LiteralNode)))
+        finally:
+            self.order_by = ()
 
-    def _is_logical(self, order: ExprNode, part: str, node: FunctionNode) -> bool:
-        """True if `order_by` is the logical order."""
-        frame = self.frame
+    def _order_columns(self, order: ExprNode, part: str, node: FunctionNode) -> tuple[str, ...] | None:
+        """The columns of `order_by`, of which the first is the event time; None: it was refused."""
+        frame, refusals = self.frame, self.building.refusals
         if node.options.get("descending"):
-            self.building.refusals.add(
+            refusals.add(
                 part, "rows would come before those that are earlier", "order_by without descending=True"
             )
-            return False
-        if isinstance(order, ColumnNode) and order.name in sources_of(frame):
-            return True
+            return None
+        if isinstance(order, HiddenNode):
+            refusals.add(
+                part,
+                "Polars does not show which columns a list in order_by has",
+                "the event time alone",
+            )
+            return None
+        is_struct = isinstance(order, FunctionNode) and order.name == "struct"
+        columns = order.children() if is_struct else (order,)
+        names = tuple(one.name for one in columns if isinstance(one, ColumnNode))
+        if len(names) == len(columns) == 1 and names[0] == frame.event_time:
+            return names
+        if len(names) == len(columns) == 1 and names[0] in sources_of(frame):
+            # A coarser time leaves rows as they stand, which is the logical order or none.
+            return ()
         rewrite = "with_watermark(column, delay=...) on the column of order_by"
         if frame.event_time is not None:
             rewrite = (
                 f"order_by='{frame.event_time}' alone; rows of equal time stand in the order of the input"
             )
-        self.building.refusals.add(part, "rows are in order by their event time only", rewrite)
-        return False
+        refusals.add(part, "rows are in order by their event time first", rewrite)
+        return None
 
     def _running(self, node: FunctionNode, keys: tuple[ExprNode, ...] | None) -> ExprNode:
         if (start := _row_number(node)) is not None:
@@ -401,8 +425,8 @@ class _Lifting:
         self._compute(inputs)
         for one in lifted.aggregates:
             in_order = one["function"] in _IN_ORDER
-            self._refuse_input(one["text"], needs_order=in_order)
             names = self._key_names(keys)
+            self._refuse_input(one["text"], needs_order=in_order, keys=tuple(names))
             self.schema[one["name"]] = dtype_from_json(one["dtype"])
             level = max(
                 (self._level(name, tree, ()) for name, tree in {**inputs, **names}.items()), default=0
@@ -499,17 +523,19 @@ class _Lifting:
         needs_order: bool,
     ) -> str:
         """The column of a function, which is made once."""
-        self._refuse_input(function["text"], needs_order=needs_order)
         key_inputs = self._key_names(keys)
         names = tuple(sorted(key_inputs))
+        self._refuse_input(function["text"], needs_order=needs_order, keys=names)
+        # Windows of time hold the same rows in any order.
+        ties = self.order_by[1:] if needs_order else ()
         level = max(
             (self._level(one, tree, names) for one, tree in {**inputs, **key_inputs}.items()), default=0
         )
-        known = json.dumps([names, {**function, "text": ""}], sort_keys=True)
+        known = json.dumps([names, ties, {**function, "text": ""}], sort_keys=True)
         if known not in self.made:
             self.made[known] = f"\x01run{len(self.made)}"
             name = self.made[known]
-            self.requests.append(_Request(level, names, {"name": name, **function}))
+            self.requests.append(_Request(level, names, {"name": name, **function}, ties))
             self.schema[name] = dtype
             self.computed[name] = (level + 1, None)
             self.rounds[name] = (level, names)
@@ -536,7 +562,7 @@ class _Lifting:
                 self.computed[name] = (level, tree)
                 self.schema[name] = types_of({name: tree}, pl.Schema(self.schema))[name]
 
-    def _refuse_input(self, text: str, *, needs_order: bool) -> None:
+    def _refuse_input(self, text: str, *, needs_order: bool, keys: tuple[str, ...]) -> None:
         frame, refusals = self.frame, self.building.refusals
         if frame.upsert_key is not None:
             refusals.add(
@@ -550,12 +576,25 @@ class _Lifting:
                 "rows of an endless input without event time have no order",
                 ".stream.with_watermark(column, delay=...) below it",
             )
-        elif needs_order and frame.order != "logical":
-            refusals.add(
-                text,
-                "it depends on the order of rows, and its input has none",
-                "one .stream.with_watermark above the concat, or the function below the join or group_by",
+        elif needs_order and frame.order != "logical" and not self._is_ordered(keys):
+            rewrite = (
+                "one .stream.with_watermark above the concat, or the function below the join or group_by"
             )
+            if frame.event_time is not None:
+                rewrite += (
+                    f", or .over(keys, order_by='{frame.event_time}') of groups by those keys and that time"
+                )
+            refusals.add(text, "it depends on the order of rows, and its input has none", rewrite)
+
+    def _is_ordered(self, keys: tuple[str, ...]) -> bool:
+        """True if `order_by` says of any two rows of a key which comes first.
+
+        With further columns behind the event time the user says so.
+        """
+        distinct = self.frame.distinct_by
+        return len(self.order_by) > 1 or (
+            bool(self.order_by) and distinct is not None and {*keys, *self.order_by}.issuperset(distinct)
+        )
 
     def _refuse(self, node: FunctionNode, reason: str, rewrite: str) -> ExprNode:
         self.building.refusals.add(describe(node), reason, rewrite)
@@ -568,8 +607,8 @@ class _Lifting:
         for level in sorted({one.level for one in (*self.requests, *self.totals)}):
             frame = self._with_totals(self._with_computed(frame, level), level)
             now = [one for one in self.requests if one.level == level]
-            for keys in dict.fromkeys(one.keys for one in now):
-                functions = [one.function for one in now if one.keys == keys]
+            for keys, ties in dict.fromkeys((one.keys, one.ties) for one in now):
+                functions = [one.function for one in now if (one.keys, one.ties) == (keys, ties)]
                 added = {one["name"]: self.schema[one["name"]] for one in functions}
                 schema = pl.Schema({**frame.schema, **added})
                 node = self.building.graph.add(
@@ -577,7 +616,7 @@ class _Lifting:
                     [frame.node],
                     schema,
                     event_time=frame.event_time,
-                    fields={"keys": list(keys), "functions": functions},
+                    fields={"keys": list(keys), "functions": functions, **_tied(ties)},
                 )
                 frame = replace(frame, node=node, schema=schema, positioned=False)
         return frame
@@ -643,6 +682,10 @@ class _Lifting:
             fields={"exprs": [{"name": name, "expr": expr} for name, expr in exprs.items()]},
         )
         return replace(frame, node=node, schema=schema)
+
+
+def _tied(ties: tuple[str, ...]) -> dict[str, Json]:
+    return {"ties": [{"column": name} for name in ties]} if ties else {}
 
 
 def _is_running(node: ExprNode) -> bool:

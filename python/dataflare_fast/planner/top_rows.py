@@ -47,6 +47,7 @@ __all__ = [
     "find_rank_filter",
     "order_of",
     "rank_filter",
+    "sorted_below",
     "top_rows",
     "unique",
 ]
@@ -151,11 +152,14 @@ def find_rank_filter(ir: FilterIR) -> RankFilter | None:
     exprs = below.exprs if isinstance(below, SelectIR | HStackIR) else ()
     columns = {one.name: one.expr for one in exprs}
     for number, part in enumerate(parts):
+        rest = tuple(parts[:number] + parts[number + 1 :])
         limited = _limit(part)
         if limited is None:
+            made = columns.get(part.name) if isinstance(part, ColumnNode) else None
+            if made is not None and (found := _qualified(ir, below, exprs, part, made, rest)) is not None:
+                return found
             continue
         expr, op, limit = limited
-        rest = tuple(parts[:number] + parts[number + 1 :])
         if (ranked := _ranked(expr)) is not None:
             rows = _rows(ranked, op, limit)
             return None if rows is None else RankFilter(below, ranked, rows, None, rest, ir.schema)
@@ -174,6 +178,27 @@ def find_rank_filter(ir: FilterIR) -> RankFilter | None:
             below.inputs[0], ranked, rows, tuple(all_exprs[name] for name in below.schema), rest, ir.schema
         )
     return None
+
+
+def _qualified(
+    ir: FilterIR,
+    below: PlanIR,
+    exprs: Sequence[Named],
+    part: ExprNode,
+    made: ExprNode,
+    rest: tuple[ExprNode, ...],
+) -> RankFilter | None:
+    """SQL's QUALIFY: a column below says whether the rank is within the limit."""
+    limited = _limit(made)
+    ranked = None if limited is None else _ranked(limited[0])
+    if limited is None or ranked is None or (rows := _rows(ranked, *limited[1:])) is None:
+        return None
+    assert isinstance(part, ColumnNode)
+    given = [] if isinstance(below, SelectIR) else columns_of(below.inputs[0].schema)
+    all_exprs = {one.name: one for one in (*given, *exprs)}
+    all_exprs[part.name] = Named(part.name, LiteralNode(pl.Boolean(), True))
+    above = tuple(all_exprs[name] for name in below.schema)
+    return RankFilter(below.inputs[0], ranked, rows, above, rest, ir.schema)
 
 
 def unique(building: Building, frame: Frame, ir: DistinctIR, best: Best, emit: EmitRequest | None) -> Frame:
@@ -311,6 +336,16 @@ def rank_filter(building: Building, frame: Frame, found: RankFilter, emit: EmitR
     for predicate in found.rest:
         above = building.filter(above, predicate)
     return building.columns(above, found.schema.names())
+
+
+def sorted_below(found: RankFilter) -> tuple[PlanIR, RankFilter]:
+    """The node below, and the filter: rows that are numbered as they stand are ranked by the sort below."""
+    # What is read above the sort may be less than it sorts by.
+    is_narrowed = isinstance(found.input, ProjectionIR)
+    below, best = order_of(found.input.inputs[0] if is_narrowed else found.input)
+    if found.ranked.best.by or not best.by:
+        return found.input, found
+    return below, replace(found, ranked=replace(found.ranked, best=best))
 
 
 def order_of(ir: PlanIR) -> tuple[PlanIR, Best]:

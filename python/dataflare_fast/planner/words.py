@@ -204,6 +204,7 @@ class WordPlanner:
             event_time=None,
             derived={},
             ended=ends if frame.event_time else frame.ended,
+            distinct_by=None,
         )
 
     def _map_frame(self, frame: Frame, word: Word, call: FrameCall, time: str | None) -> Frame:
@@ -225,6 +226,7 @@ class WordPlanner:
             event_time=time,
             derived={},
             ended=ends if lost else frame.ended,
+            distinct_by=None,
             # Above a watermark rows stand in the order of their times, which are gone.
             order="logical" if frame.order == "logical" and frame.positioned and not lost else "none",
         )

@@ -185,20 +185,15 @@ def read_expression(visitor: Any, node: int) -> ExprNode:
         node: the expression's number (`PyExprIR.node`).
     """
     try:
-        dtype: pl.DataType = visitor.get_dtype(node)
-    except BaseException as error:
-        # Polars panics for types that it cannot hand to Python, such as that of rows encoded for a sort.
-        if type(error).__name__ != "PanicException":
-            raise
-        return HiddenNode(pl.Null(), "a value of a type that Polars does not show")
-    try:
         found = visitor.view_expression(node)
     except NotImplementedError as error:
-        return HiddenNode(dtype, str(error))
+        # Asked for the type of rows encoded for a sort, Polars panics, and is of no use afterwards.
+        is_encoded = str(error) == "row_encode"
+        return HiddenNode(pl.Null() if is_encoded else visitor.get_dtype(node), str(error))
     except (OverflowError, ValueError) as error:
         # A constant that Python cannot hold, such as a date of the year 33658.
-        return HiddenNode(dtype, f"constant: {error}")
-    return _Reader(visitor, dtype).read(found)
+        return HiddenNode(visitor.get_dtype(node), f"constant: {error}")
+    return _Reader(visitor, visitor.get_dtype(node)).read(found)
 
 
 class _Reader:
@@ -273,7 +268,14 @@ class _Reader:
         options: dict[str, Any] = dict.fromkeys(spelling.options, found.options)
         if found.name.endswith("_non_null"):
             options = {"ignore_nulls": True}
-        return FunctionNode(self._dtype, spelling.name, self._many(found.arguments), options)
+        node = FunctionNode(self._dtype, spelling.name, self._many(found.arguments), options)
+        return self._null_without_values(node) if found.name == "sum" and found.options is True else node
+
+    def _null_without_values(self, total: FunctionNode) -> ExprNode:
+        """SQL's sum: null where there is nothing to add."""
+        values = FunctionNode(pl.UInt32(), "count", total.args)
+        has_values = BinaryNode(pl.Boolean(), "gt", values, LiteralNode(pl.UInt32(), 0))
+        return WhenNode(self._dtype, has_values, total, LiteralNode(self._dtype, None))
 
     def _construct(self, kind: str, found: Any) -> ExprNode:
         match kind:

@@ -39,6 +39,7 @@ __all__ = [
     "HStackIR",
     "JoinIR",
     "LeafIR",
+    "MergeSortedIR",
     "Named",
     "OtherIR",
     "PlanIR",
@@ -202,6 +203,13 @@ class UnionIR(PlanIR):
     """`concat`, vertical."""
 
     slice: tuple[int, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class MergeSortedIR(PlanIR):
+    """`merge_sorted`: two frames that are sorted by `key`, as one that is."""
+
+    key: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -439,6 +447,8 @@ class _Reader:
                 if name == "fast_count":
                     return _counted_files(schema, *parameters)
                 return FunctionIR(schema, inputs, name, tuple(parameters))
+            case "MergeSorted":
+                return MergeSortedIR(schema, inputs, tuple(node.key))
             case "Cache":
                 return CacheIR(schema, inputs, node.id_)
             case "Sink":
