@@ -328,7 +328,8 @@ class Engine(pl.Engine):
         wanted = self._settings.name if name is None else parse_job_name(name)
         chosen = _job_name(wanted, checkpoint)
         core = self._start(planned, chosen, checkpoint)
-        job = Job(core, chosen, planned.json)
+        folder = None if checkpoint is None else checkpoint.folder / chosen
+        job = Job(core, chosen, planned.json, folder)
         if job.was_finished and checkpoint is not None:
             tell(
                 f"job '{chosen}' had finished, nothing was run (its state: {checkpoint.folder / chosen}). "

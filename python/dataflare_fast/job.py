@@ -12,14 +12,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from html import escape
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import polars as pl
 
 from dataflare_fast import _core
+from dataflare_fast.checkpoint.contents import CheckpointContents, read_checkpoint
+from dataflare_fast.checkpoint.state import state_of_operator, state_of_operators
 from dataflare_fast.config import parse_duration_ns
-from dataflare_fast.errors import CallError
+from dataflare_fast.errors import CallError, DataError
 from dataflare_fast.interrupts import Interrupts
 from dataflare_fast.planner.drawing import draw
 
@@ -27,6 +30,8 @@ __all__ = ["Job", "JobStatus", "wait_with_interrupts"]
 
 # How long one call into the engine may wait, so that Python sees signals in between.
 _SLICE_S = 0.1
+# How often a checkpoint that vanishes while it is read is looked for again.
+_READS = 20
 
 _SPLITS: dict[str, Any] = {
     "source": pl.String,
@@ -110,9 +115,16 @@ class Job:
         'finished'
     """
 
-    def __init__(self, core: _core.Job, name: str, plan_json: str | None = None) -> None:
+    def __init__(
+        self,
+        core: _core.Job,
+        name: str,
+        plan_json: str | None = None,
+        checkpoint_path: str | Path | None = None,
+    ) -> None:
         self._core = core
         self._plan_json = plan_json
+        self._checkpoint_path = checkpoint_path
         self.name = name
 
     @property
@@ -193,6 +205,53 @@ class Job:
                 raise CallError(f"metrics: expected one of {sorted(values)}, got '{name}'")
             return pl.DataFrame(values[name])
         return pl.DataFrame(json.loads(self._core.metrics()), schema=_METRICS)
+
+    def state(self, operator: str | None = None) -> pl.DataFrame:
+        """What the operators keep, as of the newest checkpoint; the job runs on.
+
+        Args:
+            operator: whose keys and values to show, by its name in the answer without it (`.stream.name`
+                gives it one); None: how much each operator keeps.
+
+        Returns:
+            Without `operator` one row for each state table, the largest first: operator, table, rows, bytes,
+            epoch. With it the rows of its tables: their columns, `table`, and `bytes` of each row, so that
+            `job.state("counts").group_by("user").agg(pl.col("bytes").sum())` are bytes by key.
+
+        Raises:
+            CallError: the job runs without a checkpoint, has none yet, or no operator of that name.
+
+        Example:
+            >>> import polars as pl
+            >>> import dataflare_fast as dff
+            >>> counts = dff.nexmark(events=1_000).bid.group_by("auction").len().stream.name("counts")
+            >>> engine = dff.Engine(name="demo", checkpoint="/tmp/dff-state-doc/")
+            >>> job = engine.start(counts.stream.sink_parquet("/tmp/dff-state-out/", lazy=True))
+            >>> job.wait()
+            True
+            >>> job.state().columns
+            ['operator', 'table', 'rows', 'bytes', 'epoch']
+        """
+        if self._checkpoint_path is None:
+            raise CallError(
+                "state: expected a job with a checkpoint, got one without; start it by an "
+                "Engine(checkpoint=...), or see metrics() for the bytes that each operator holds now"
+            )
+        if self.status().checkpoint_epoch == 0:
+            raise CallError(
+                "state: expected a committed checkpoint, got none yet; checkpoint() asks for one now"
+            )
+        contents = self._newest_checkpoint(self._checkpoint_path)
+        return state_of_operators(contents) if operator is None else state_of_operator(contents, operator)
+
+    def _newest_checkpoint(self, path: str | Path) -> CheckpointContents:
+        for _ in range(_READS):
+            try:
+                return read_checkpoint(path)
+            except DataError:
+                # The job has committed meanwhile, and taken files away that are no longer needed.
+                continue
+        return read_checkpoint(path)
 
     def splits(self) -> pl.DataFrame:
         """How far the splits of all sources are.
