@@ -23,8 +23,7 @@ def job_of(folder: Path) -> dff.Job:
 
 
 def kept_rows(job: dff.Job) -> int:
-    found: int = job.state().filter(pl.col("operator").str.starts_with("counts"))["rows"].sum()
-    return found
+    return int(job.state().filter(pl.col("operator").str.starts_with("counts"))["rows"].sum())
 
 
 def test_rows_and_bytes_of_each_operator_are_shown(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def _value_bytes(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
         case pl.Array():
             return _value_bytes(value.arr.to_list(), pl.List(_inner(dtype)))
         case pl.Struct():
-            fields = dtype.to_schema().items()
+            fields = pl.Schema(dtype.to_schema()).items()
             return pl.sum_horizontal(_value_bytes(value.struct.field(name), inner) for name, inner in fields)
         case pl.Boolean() | pl.Int8() | pl.UInt8():
             return _constant(value, 1)
@@ -85,8 +85,7 @@ def _value_bytes(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
 
 
 def _inner(dtype: pl.List | pl.Array) -> pl.DataType:
-    inner = dtype.inner
-    return inner if isinstance(inner, pl.DataType) else inner()
+    return dtype.inner if isinstance(dtype.inner, pl.DataType) else dtype.inner()
 
 
 def _constant(value: pl.Expr, size: int) -> pl.Expr:
