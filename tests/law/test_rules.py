@@ -10,7 +10,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import dataflare_fast as dff
-from dataflare_fast.errors import CallError, InternalError, UnsupportedQuery
+from dataflare_fast.errors import CallError, UnsupportedQuery
 
 from .rows import source
 
@@ -228,9 +228,6 @@ def test_first_of_late_rows_follows_the_splits() -> None:
     dff.testing.check(late.head(3), seeds=20)
 
 
-@pytest.mark.xfail(
-    raises=InternalError, strict=True, reason="the upper head waits for batches that the lower one dropped"
-)
 def test_head_above_a_filter_above_a_head() -> None:
     query = source(1).slice(2, 7).filter(pl.col("n") > 3).head(1)
     dff.testing.check(query, seeds=300)

@@ -69,20 +69,16 @@ impl Head {
         Flow::Done
     }
 
-    fn emit(&mut self, records: &RecordBatch, order: Option<Order>, out: &mut Output) {
-        if let Some(records) = self.wanted.take(records) {
-            out.push(Batch { records, order, changes: None });
-        }
-    }
-
+    /// What leaves is numbered without gaps: operators above wait for each number.
     fn release(&mut self, key: (u32, u32), out: &mut Output) {
         let Some(lane) = self.lanes.get_mut(&key) else { return };
-        let (kept, mut sequence) = (std::mem::take(&mut lane.kept), lane.emitted);
         lane.kept_rows = 0;
-        lane.emitted += kept.len() as u64;
-        for records in kept {
-            self.emit(&records, Some(Order { input: key.0, split: key.1, sequence }), out);
-            sequence += 1;
+        for records in lane.kept.drain(..) {
+            if let Some(records) = self.wanted.take(&records) {
+                let order = Order { input: key.0, split: key.1, sequence: lane.emitted };
+                lane.emitted += 1;
+                out.push(Batch { records, order: Some(order), changes: None });
+            }
         }
     }
 }
@@ -91,7 +87,11 @@ impl Operator for Head {
     fn on_batch(&mut self, _input: Input, batch: Batch, out: &mut Output) -> Result<Flow> {
         let wanted = self.wanted.rows();
         match batch.order {
-            None => self.emit(&batch.records, None, out),
+            None => {
+                if let Some(records) = self.wanted.take(&batch.records) {
+                    out.push(Batch { records, order: None, changes: None });
+                }
+            }
             Some(order) => {
                 let key = (order.input, order.split);
                 self.lanes.entry(key).or_default().take(order.sequence, batch.records, wanted);
