@@ -349,8 +349,9 @@ def _running(draw: _Draw) -> Statement:
             f"first_value({number}) over ({over})",
             f"row_number() over ({over})",
             f"{number} - lag({number}) over ({over})",
-            f"sum({number}) over ({over})",
-            f"rank() over ({over})",
+            f"{draw.of(['sum', 'min', 'max', 'count', 'avg'])}({number}) over ({over})",
+            f"count(*) over ({over})",
+            f"{draw.of(['rank', 'dense_rank'])}() over ({over})",
             f"lead({number}) over ({over})",
         ]
     )

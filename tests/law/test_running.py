@@ -133,6 +133,12 @@ def windows(lf: pl.LazyFrame) -> pl.LazyFrame:
     return watermarked(lf).group_by_dynamic("ts", every="10m", group_by="k").agg(rows=pl.len(), sum=V.sum())
 
 
+RANKS: dict[str, Query] = {
+    f"rank of the event time, {method}": (
+        lambda lf, method=method: watermarked(lf).with_columns(x=TS.rank(method).over("k"))  # type: ignore[misc]
+    )
+    for method in ("min", "max", "dense", "ordinal")
+}
 ABOVE_WINDOWS: dict[str, Query] = {
     "total so far": lambda lf: windows(lf).with_columns(
         total=pl.col("sum").cum_sum().over("k", order_by="ts"),
@@ -156,6 +162,7 @@ QUERIES: dict[str, Query] = {
     **{f"{name}, by key": by_key(expr) for name, expr in BY_TIME.items() if name.startswith("rolling_")},
     **{f"{name}, without event time": unordered(expr) for name, expr in {**FUNCTIONS, **KEYED}.items()},
     **{f"{name}, above windows": query for name, query in ABOVE_WINDOWS.items()},
+    **RANKS,
     "frame rolling": rolled("right"),
     "frame rolling by a key": rolled("right", "k"),
     "frame rolling closed left": rolled("left", "k"),

@@ -101,6 +101,11 @@ class _Splitter:
         if isinstance(node, CastNode) and _is_counter(node.input) and node.dtype in (pl.Int64, pl.UInt64):
             # Counters have 64 bits inside: the cast names the type, and the count never wraps.
             return self.aggregate(node.input, node.dtype, describe(node))
+        if isinstance(node, FunctionNode) and node.name in _OF_A_CONSTANT:
+            [value] = node.args
+            if isinstance(value, LiteralNode) and not isinstance(value.value, pl.Series):
+                # Polars takes a constant once for a group.
+                return CastNode(node.dtype, value, strict=False, wrap=False)
         if isinstance(node, FunctionNode) and _is_aggregate(node):
             if (written := written_otherwise(node, self.peel)) is not None:
                 return self.above(written)
@@ -254,6 +259,8 @@ class _Splitter:
         self.context.refusals.add(part, reason, rewrite)
 
 
+_OF_A_CONSTANT: Final = frozenset(("first", "last", "max", "mean", "median", "min", "sum"))
+"""Aggregates that give a constant itself."""
 _CONSTANT: Final = "Polars takes a constant once for a group, not once for a row"
 _OTHER_CONSTANT: Final = "the constant itself, or `pl.len()` to count rows"
 

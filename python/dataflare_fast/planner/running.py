@@ -35,6 +35,7 @@ from dataflare_fast.planner.visitor.expressions import (
     FunctionNode,
     HiddenNode,
     LiteralNode,
+    WhenNode,
 )
 from dataflare_fast.planner.visitor.plan import GroupByIR, Named
 from dataflare_fast.planner.windows import Parts, duration_text, duration_to_json, has_dst
@@ -168,6 +169,11 @@ class _Lifting:
                 return self._over(node, keys)
             if node.name == "rolling":
                 return self._rolling(node, keys or ())
+            rank = node if node.name == "rank" else _filled_rank(node)
+            if rank is not None and keys is not None:
+                ranked = self._rank_of_time(rank, keys)
+                if ranked is not None:
+                    return ranked if rank is node else CastNode(node.dtype, ranked, strict=True, wrap=False)
             if _is_running(node):
                 return self._running(node, keys)
             if keys is not None and _is_aggregate(node):
@@ -195,10 +201,38 @@ class _Lifting:
             if columns is None:
                 return LiteralNode(node.dtype, None)
             self.order_by = columns
+        own = tuple(one for one in partition if not isinstance(one, LiteralNode))
         try:
-            return self.resolve(inner, tuple(one for one in partition if not isinstance(one, LiteralNode)))
+            if order is not None and (value := _value_of_last_peer(inner, order)) is not None:
+                return self._of_peers("last", self.resolve(value, own), own)
+            return self.resolve(inner, own)
         finally:
             self.order_by = ()
+
+    def _of_peers(self, aggregate: str, value: ExprNode, keys: tuple[ExprNode, ...]) -> ExprNode:
+        """The first or last value of the rows of a key that have the same time."""
+        time = str(self.frame.event_time)
+        peers = (*keys, ColumnNode(self.frame.schema[time], time))
+        return self._total_of_time(FunctionNode(value.dtype, aggregate, (value,)), peers)
+
+    def _rank_of_time(self, node: FunctionNode, keys: tuple[ExprNode, ...]) -> ExprNode | None:
+        """`time.rank(method)`: how many rows of the key are earlier; None: a rank of something else."""
+        value = node.args[0]
+        is_time = isinstance(value, ColumnNode) and value.name == self.frame.event_time
+        if not is_time or node.options.get("descending"):
+            return None
+        number: Json = {"kind": "row_number", "start": 1}
+        match node.options.get("method"):
+            case "ordinal":
+                return self._request(node, keys, number, None)
+            case "min" | "max" as method:
+                peers = "first" if method == "min" else "last"
+                return self._of_peers(peers, self._request(node, keys, number, None), keys)
+            case "dense":
+                runs = self._request(node, keys, {"kind": "rle_id"}, value)
+                return BinaryNode(node.dtype, "add", runs, LiteralNode(node.dtype, 1))
+            case _:
+                return None
 
     def _order_columns(self, order: ExprNode, part: str, node: FunctionNode) -> tuple[str, ...] | None:
         """The columns of `order_by`, of which the first is the event time; None: it was refused."""
@@ -429,7 +463,7 @@ class _Lifting:
             self._refuse_input(one["text"], needs_order=in_order, keys=tuple(names))
             self.schema[one["name"]] = dtype_from_json(one["dtype"])
             level = max(
-                (self._level(name, tree, ()) for name, tree in {**inputs, **names}.items()), default=0
+                (self._level(name, tree, None) for name, tree in {**inputs, **names}.items()), default=0
             )
             self.computed[one["name"]] = (level + 1, None)
             self.totals.append(_Request(level, tuple(names), one))
@@ -547,10 +581,13 @@ class _Lifting:
         generated = self.context.generated
         return generated.setdefault(known, f"\x01value{len(generated)}")
 
-    def _level(self, name: str, tree: Json, keys: tuple[str, ...]) -> int:
-        """The first round in which a column is there; a function of the same keys may be read in its own."""
+    def _level(self, name: str, tree: Json, keys: tuple[str, ...] | None) -> int:
+        """The first round in which a column is there; a function of the same keys may be read in its own.
+
+        `keys` None: by another operator.
+        """
         level, made_by = self.rounds.get(name, (0, None))
-        if made_by == keys and tree == {"kind": "column", "name": name}:
+        if keys is not None and made_by == keys and tree == {"kind": "column", "name": name}:
             return level
         return max((self.computed[one][0] for one in _columns(tree) if one in self.computed), default=0)
 
@@ -682,6 +719,35 @@ class _Lifting:
             fields={"exprs": [{"name": name, "expr": expr} for name, expr in exprs.items()]},
         )
         return replace(frame, node=node, schema=schema)
+
+
+def _value_of_last_peer(node: ExprNode, order: ExprNode) -> ExprNode | None:
+    """What SQL's windows by RANGE take from the last of the rows of equal time, as Polars writes it."""
+    match node:
+        case FunctionNode(
+            name="gather",
+            args=(
+                value,
+                FunctionNode(name="cum_min", args=(WhenNode(predicate=predicate),), options=options),
+            ),
+        ) if options.get("reverse"):
+            changes = [
+                one
+                for one in predicate.walk()
+                if isinstance(one, BinaryNode) and one.op == "ne_missing" and one.left == order
+            ]
+            return value if changes else None
+        case _:
+            return None
+
+
+def _filled_rank(node: FunctionNode) -> FunctionNode | None:
+    """SQL's rank, which gives nulls a place; times have none."""
+    match node:
+        case FunctionNode(name="fill_null", args=(CastNode(input=FunctionNode(name="rank") as rank), _)):
+            return rank
+        case _:
+            return None
 
 
 def _tied(ties: tuple[str, ...]) -> dict[str, Json]:

@@ -245,6 +245,8 @@ class _Reader:
         operator = str(found.op)
         if operator == "Operator.TruncDivide":
             return self._named("truncdiv", found.left, found.right)
+        if operator == "Operator.Divide" and self._dtype.is_float():
+            operator = "Operator.TrueDivide"  # of floats both are one
         if operator not in OPERATORS:
             return HiddenNode(self._dtype, operator)
         return BinaryNode(self._dtype, OPERATORS[operator], self._one(found.left), self._one(found.right))
