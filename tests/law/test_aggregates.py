@@ -79,6 +79,7 @@ AGGREGATES: dict[str, pl.Expr] = {
     "str.join": x.str.join("-"),
     "top_k_by": x.top_k_by(y, 2),
     "bottom_k_by": x.bottom_k_by(y, 2),
+    "gather": x.gather([0]),
     "head": x.head(2),
     "tail": x.tail(2),
     "sort": x.sort(),

@@ -38,6 +38,9 @@ def test_every_step_of_the_vocabulary_is_drawn() -> None:
     words = [
         *("concat of", "filter ", "with_columns ", "drop ", "rename ", "head ", "slice ", "concat with "),
         *("shift by", "convert to", "with_watermark ", "late of", "group_by ", "select ", "sort "),
+        *("group_by_session ", "rolling ", "by time ", "explode ", "unpivot ", "apply ", "map_batches "),
+        *("head 2 of", "tail 2 of", "rank of", "metric", "name", "equal inner", "interval "),
+        *("backward ", "forward ", "nearest "),
         *(str(window) for window in (*WINDOWS, *INTEGER_WINDOWS)),
     ]
     assert [word for word in words if word not in steps] == []

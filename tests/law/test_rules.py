@@ -231,3 +231,42 @@ def test_first_of_late_rows_follows_the_splits() -> None:
 def test_head_above_a_filter_above_a_head() -> None:
     query = source(1).slice(2, 7).filter(pl.col("n") > 3).head(1)
     dff.testing.check(query, seeds=300)
+
+
+def test_count_of_rows_of_the_lowest_rank() -> None:
+    ranked = source(1).filter(pl.col("n").rank("ordinal").over("k") <= 2)
+    dff.testing.check(ranked.select(pl.len()), seeds=20)
+
+
+def test_rank_of_other_keys_inside_an_aggregate_is_refused() -> None:
+    ranks = pl.col("n").rank("ordinal").over("k")
+    with pytest.raises(UnsupportedQuery, match="over keys it looks at later rows"):
+        dff.explain(source(1).select((ranks + 1).max(), pl.len()))
+
+
+def test_last_of_a_concat() -> None:
+    rows = source(1)
+    dff.testing.check(pl.concat([rows, rows]).select(pl.col("v").last()), seeds=20)
+    with pytest.raises(UnsupportedQuery, match=r"tail\(2\)"):
+        dff.explain(pl.concat([rows, rows]).tail(2))
+
+
+def test_session_of_all_rows_takes_lists() -> None:
+    sessions = source(1).stream.with_watermark("ts", delay="10m").stream.group_by_session("ts", "5m")
+    dff.testing.check(sessions.agg("v", pl.col("n").sort().head(2), pl.len()), seeds=20)
+
+
+def test_metric_above_a_concat_or_a_rank_counts_rows() -> None:
+    rows = source(1)
+    ranked = rows.filter(pl.col("n").rank("ordinal").over("k") <= 2)
+    for below in (pl.concat([rows, rows]), ranked):
+        dff.testing.check(below.stream.metric("rows", pl.len()), seeds=5)
+
+
+def test_enum_stays_an_enum_in_functions_of_python() -> None:
+    kinds = dff.from_batches(pl.DataFrame({"kind": pl.Series(["x", "y"], dtype=pl.Enum(["x", "y", "z"]))}))
+    for query in (
+        kinds.stream.map_batches(lambda rows: rows.head(9), kinds.collect_schema()),
+        kinds.stream.apply(lambda lf: lf.filter(pl.col("kind") != "y")),
+    ):
+        dff.testing.check(query, seeds=5)

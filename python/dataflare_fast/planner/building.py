@@ -119,6 +119,12 @@ class Building:
             any_rows: of an endless frame the user takes whichever come first (the last node of `collect`).
         """
         part = f"head({rows})" if offset == 0 else f"slice({offset}, {rows})"
+        if offset < 0:
+            # Polars moves it into whatever stands below.
+            part = f"tail({rows})" if rows == -offset else part
+            why = "the last rows are known only when the input has ended"
+            self.refusals.add(part, why, "sort(..., descending=True).head(n)")
+            return frame
         takes_any = any_rows and frame.endless
         if frame.order != "logical" and not takes_any:
             self.refusals.add(

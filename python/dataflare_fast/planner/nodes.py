@@ -36,6 +36,7 @@ from dataflare_fast.planner.running import (
 from dataflare_fast.planner.schema import Json
 from dataflare_fast.planner.top_rows import (
     GroupHead,
+    counted_rank_filter,
     find_group_head,
     find_rank_filter,
     order_of,
@@ -74,7 +75,7 @@ from dataflare_fast.planner.visitor.plan import (
 )
 from dataflare_fast.planner.words import WordPlanner
 from dataflare_fast.sources.leaf import Leaf, Source
-from dataflare_fast.words.session import Session
+from dataflare_fast.words.session import ALL, Session
 from dataflare_fast.words.word import Word
 
 __all__ = ["NodePlanner"]
@@ -133,6 +134,8 @@ def _tail_taken_off(ir: PlanIR) -> PlanIR:
     match ir:
         case SliceIR(offset=-1, rows=1):
             return ir.inputs[0]
+        case UnionIR(slice=(-1, 1)):
+            return replace(ir, slice=None)
         case HStackIR() | ProjectionIR() | SelectIR():
             return replace(ir, inputs=(_tail_taken_off(ir.inputs[0]),))
         case _:
@@ -252,13 +255,10 @@ class NodePlanner:
     def session(self, word: Session, emit: EmitRequest | None) -> Frame:
         """Plans sessions; the word's plan is the same `group_by` without them."""
         ir = self.below(word)
-        if isinstance(ir, GroupByIR):
-            keys, aggregates = ir.keys, ir.aggregates
-        else:
-            assert isinstance(ir, SelectIR), "the plan of a word ends as it was written"
-            keys, aggregates = (), ir.exprs
-        below = self.frame(ir.inputs[0], order=_need(aggregates))
-        return group_by_session(self._building, below, keys, aggregates, word, emit)
+        assert isinstance(ir, GroupByIR), "the plan of a word ends as it was written"
+        keys = tuple(key for key in ir.keys if key.name != ALL)
+        below = self.frame(ir.inputs[0], order=_need(ir.aggregates))
+        return group_by_session(self._building, below, keys, ir.aggregates, word, emit)
 
     def _new_leaf(self, leaf: Leaf, emit: EmitRequest | None) -> Frame:
         if isinstance(leaf, Source):
@@ -290,6 +290,7 @@ class NodePlanner:
         return self._building.filter(self.frame(ir.inputs[0], emit, order=order), predicate)
 
     def _select(self, ir: SelectIR, emit: EmitRequest | None, last: bool, order: OrderNeed) -> Frame:
+        ir = counted_rank_filter(ir) or ir
         if holds_running(one.expr for one in ir.exprs):
             return self._select_running(ir, emit)
         if is_aggregation(ir.exprs):
@@ -306,8 +307,10 @@ class NodePlanner:
 
     def _select_running(self, ir: SelectIR, emit: EmitRequest | None) -> Frame:
         building = self._building
-        frame, exprs = with_running(building, self.frame(ir.inputs[0], order="logical"), ir.exprs)
-        if is_aggregation(ir.exprs):
+        aggregated = is_aggregation(ir.exprs)
+        below = self.frame(ir.inputs[0], order="logical")
+        frame, exprs = with_running(building, below, ir.exprs, aggregated=aggregated)
+        if aggregated:
             return select_aggregates(building, frame, exprs, ir.schema, emit)
         return building.project(frame, exprs, ir.schema)
 
@@ -376,18 +379,8 @@ class NodePlanner:
         return building.columns(above, frame.schema.names())
 
     def _slice(self, ir: SliceIR, emit: EmitRequest | None, last: bool) -> Frame:
-        if ir.offset < 0:
-            return self._refused(
-                ir,
-                f"tail({ir.rows})",
-                "",
-                (
-                    "the last rows are known only when the input has ended",
-                    "sort(..., descending=True).head(n)",
-                ),
-            )
         frame = self.frame(ir.inputs[0], emit)
-        if frame.order == "sorted":
+        if frame.order == "sorted" and ir.offset >= 0:
             return self._slice_of_sorted(ir, frame)
         return self._building.head(frame, ir.offset, ir.rows, any_rows=last)
 

@@ -25,6 +25,7 @@ from dataflare_fast.planner.expressions import (
     translate,
 )
 from dataflare_fast.planner.frames import Frame
+from dataflare_fast.planner.group_values import is_row_wise
 from dataflare_fast.planner.groups import types_of
 from dataflare_fast.planner.schema import Json, dtype_from_json, dtype_to_json
 from dataflare_fast.planner.visitor.expressions import (
@@ -75,15 +76,18 @@ def holds_running(exprs: Iterable[ExprNode]) -> bool:
     return any(_is_running(node) for expr in exprs for node in expr.walk())
 
 
-def with_running(building: Building, frame: Frame, exprs: Sequence[Named]) -> tuple[Frame, list[Named]]:
+def with_running(
+    building: Building, frame: Frame, exprs: Sequence[Named], *, aggregated: bool = False
+) -> tuple[Frame, list[Named]]:
     """The frame with a column for each running function, and the expressions over those columns.
 
     Args:
         building: the plan so far.
         frame: what the expressions read.
         exprs: of a `select` or `with_columns`.
+        aggregated: they are aggregates.
     """
-    lifting = _Lifting(building, frame)
+    lifting = _Lifting(building, frame, aggregated=aggregated)
     above = [replace(one, expr=lifting.resolve(one.expr, None)) for one in exprs]
     return lifting.frame_with_columns(), above
 
@@ -96,7 +100,7 @@ def filter_running(building: Building, frame: Frame, predicate: ExprNode) -> Fra
 
 def with_running_inputs(building: Building, frame: Frame, ir: GroupByIR) -> tuple[Frame, GroupByIR]:
     """As `with_running`, for what stands inside the aggregates of a `group_by`: each group by itself."""
-    lifting = _Lifting(building, frame)
+    lifting = _Lifting(building, frame, aggregated=True)
     keys = tuple(one.expr for one in ir.keys)
     aggregates = tuple(replace(one, expr=lifting.inputs(one.expr, keys)) for one in ir.aggregates)
     return lifting.frame_with_columns(), replace(ir, aggregates=aggregates)
@@ -139,6 +143,8 @@ class _Lifting:
 
     building: Building
     frame: Frame
+    aggregated: bool = False
+    """The functions stand inside aggregates, where one of all rows has another meaning."""
     schema: dict[str, pl.DataType] = field(init=False)
     context: ExpressionContext = field(init=False)
     computed: dict[str, tuple[int, Json]] = field(default_factory=dict)
@@ -178,6 +184,12 @@ class _Lifting:
                 return self._running(node, keys)
             if keys is not None and _is_aggregate(node):
                 return self._total(node, keys)
+            if keys is not None and self.aggregated and not is_row_wise(replace(node, args=())):
+                return self._refuse(
+                    node,
+                    "over keys it looks at later rows, and the aggregate around it needs its result",
+                    "filter(rank(...).over(k) <= n), or a group_by of those keys below",
+                )
         return node.with_children(*(self.resolve(child, keys) for child in node.children()))
 
     def inputs(self, node: ExprNode, keys: tuple[ExprNode, ...]) -> ExprNode:

@@ -43,6 +43,7 @@ __all__ = [
     "Best",
     "GroupHead",
     "RankFilter",
+    "counted_rank_filter",
     "find_group_head",
     "find_rank_filter",
     "order_of",
@@ -199,6 +200,21 @@ def _qualified(
     all_exprs[part.name] = Named(part.name, LiteralNode(pl.Boolean(), True))
     above = tuple(all_exprs[name] for name in below.schema)
     return RankFilter(below.inputs[0], ranked, rows, above, rest, ir.schema)
+
+
+def counted_rank_filter(ir: SelectIR) -> SelectIR | None:
+    """`filter(rank <= n).select(len())`, which Polars writes as a sum of the condition."""
+    if len(ir.exprs) != 1:
+        return None
+    (one,) = ir.exprs
+    match one.expr:
+        case FunctionNode(dtype=dtype, name="sum", args=(condition,)) if condition.dtype == pl.Boolean:
+            below = FilterIR(ir.inputs[0].schema, ir.inputs, Named("predicate", condition))
+            if find_rank_filter(below) is None:
+                return None
+            return replace(ir, inputs=(below,), exprs=(Named(one.name, FunctionNode(dtype, "len", ())),))
+        case _:
+            return None
 
 
 def unique(building: Building, frame: Frame, ir: DistinctIR, best: Best, emit: EmitRequest | None) -> Frame:

@@ -235,9 +235,9 @@ class WordPlanner:
         building = self._building
         frame = self._nodes.frame(self._nodes.below(word), emit)
         grouped = read_plan(word.grouped)
-        written = grouped.aggregates if isinstance(grouped, GroupByIR) else getattr(grouped, "exprs", ())
+        assert isinstance(grouped, GroupByIR), "the plan of a word ends as it was written"
         context = building.context(frame.schema)
-        pre, aggregates, post = split_aggregate(written[0].expr, context)
+        pre, aggregates, post = split_aggregate(grouped.aggregates[0].expr, context)
         part = f"metric '{word.metric}'"
         if len(aggregates) != 1 or post != {"kind": "column", "name": aggregates[0]["name"]}:
             building.refusals.add(

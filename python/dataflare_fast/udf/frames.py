@@ -38,15 +38,19 @@ class FrameCall:
         function: from the rows of a batch to other rows.
         schema: the columns that it gives.
         text: how messages call it.
+        rows: the columns that it takes; Arrow does not tell an Enum from a Categorical.
         workers: how many processes run it; 0: this one.
 
     Raises:
         CallError: `workers` with a function that cannot be sent to another process.
     """
 
-    def __init__(self, function: FrameFunction, schema: pl.Schema, text: str, workers: int = 0) -> None:
+    def __init__(
+        self, function: FrameFunction, schema: pl.Schema, text: str, *, rows: pl.Schema, workers: int = 0
+    ) -> None:
         self.function = function
         self.schema = schema
+        self._rows = rows
         self.text = text
         self._workers = workers
         self._pickled = b""
@@ -69,13 +73,18 @@ class FrameCall:
     def session(self) -> Callable[[Any], pl.DataFrame]:
         """What one worker of the engine calls with its batches."""
         if not self._workers:
-            return lambda batch: self(pl.DataFrame(batch))
+            return lambda batch: self(self._frame(batch))
         with self._lock:
             pool = None if self._pool is None else self._pool()
             if pool is None:
                 pool = _Pool(self._pickled, self._workers, self.text)
                 self._pool = weakref.ref(pool)
-        return lambda batch: _checked(pool.run(pl.DataFrame(batch)), self.schema, self.text)
+        return lambda batch: _checked(pool.run(self._frame(batch)), self.schema, self.text)
+
+    def _frame(self, batch: Any) -> pl.DataFrame:
+        rows = pl.DataFrame(batch)
+        wanted = {name: self._rows[name] for name in rows.columns}
+        return rows if rows.schema == wanted else rows.cast(pl.Schema(wanted))
 
 
 def _checked(made: Any, schema: pl.Schema, text: str) -> pl.DataFrame:

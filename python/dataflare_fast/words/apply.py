@@ -49,7 +49,7 @@ class Apply(Word):
         self.segment = segment
         text = f"apply({getattr(function, '__qualname__', type(function).__name__)})"
         super().__init__(upstream, segment.collect_schema(), text)
-        self.call = FrameCall(self.meaning, self.schema, text)
+        self.call = FrameCall(self.meaning, self.schema, text, rows=self.stand_in.schema)
 
     def meaning(self, rows: pl.DataFrame) -> pl.DataFrame:
         def fill(_number: int, source: Callable[..., Any] | None) -> pl.DataFrame | None:

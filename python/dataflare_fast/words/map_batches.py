@@ -29,7 +29,7 @@ class MapBatches(Word):
         text = f"map_batches({getattr(function, '__qualname__', type(function).__name__)})"
         workers = parse_count(workers, f"{text}: workers", least=0, most=1024)
         super().__init__(upstream, schema, text)
-        self.call = FrameCall(function, schema, text, workers)
+        self.call = FrameCall(function, schema, text, rows=upstream.collect_schema(), workers=workers)
 
     def meaning(self, rows: pl.DataFrame) -> pl.DataFrame:
         return self.call(rows) if rows.height else pl.DataFrame(schema=self.schema)

@@ -35,8 +35,9 @@ class Metric(Identity):
         if missing:
             raise CallError(f"metric '{name}': by: expected columns of {schema.names()}, got {missing}")
         value = expr.alias("\x01value")
-        # What the planner reads: the aggregate as Polars resolves it.
-        self.grouped = upstream.group_by(list(by)).agg(value) if by else upstream.select(value)
+        # What the planner reads: the aggregate as Polars resolves it. Over an empty frame, because above a
+        # filter or a concat Polars makes other ones of it.
+        self.grouped = pl.DataFrame(schema=schema).lazy().group_by(list(by) or [schema.names()[0]]).agg(value)
         dtype = self.grouped.collect_schema()["\x01value"]
         if not (dtype.is_numeric() or dtype == pl.Boolean):
             raise CallError(f"metric '{name}': expected an aggregate that is a number, got one of {dtype}")

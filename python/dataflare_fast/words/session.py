@@ -17,9 +17,12 @@ from dataflare_fast.errors import CallError, DataError
 from dataflare_fast.sources.leaf import SplitPath
 from dataflare_fast.words.word import Word
 
-__all__ = ["END", "START", "Session", "SessionGroupBy"]
+__all__ = ["ALL", "END", "START", "Session", "SessionGroupBy"]
 
 Exprs: TypeAlias = str | pl.Expr | Iterable[str | pl.Expr]
+
+ALL: Final = "\x01all"
+"""A key that stands where there is none."""
 
 START: Final = "window_start"
 END: Final = "window_end"
@@ -86,17 +89,18 @@ class Session(Word):
         self.gap = duration_ticks(gap, dtype, "group_by_session: gap")
         self._keys = list(keys)
         self._aggregates = list(aggregates)
-        # What the planner reads: the keys and aggregates as Polars resolves them.
+        # What the planner reads: the keys and aggregates as Polars resolves them. Without keys there is one
+        # that the planner leaves out, because a `select` is another thing: Polars makes columns of its lists.
         made = [pl.col(column).min().alias(START), *self._aggregates]
-        self.grouped = upstream.group_by(self._keys).agg(made) if self._keys else upstream.select(made)
+        self.grouped = upstream.group_by(self._keys or [pl.col(column).alias(ALL)]).agg(made)
         names = upstream.select(self._keys).collect_schema().names() if self._keys else []
         resolved = _schema(self.grouped)
         if column in names or END in resolved or START in names:
             raise CallError(
                 f"group_by_session: the names '{column}', '{START}' and '{END}' are taken; "
-                f"rename keys and aggregates of {[name for name in resolved if name != START]}"
+                f"rename keys and aggregates of {[name for name in resolved if name not in (START, ALL)]}"
             )
-        rest = {name: of for name, of in resolved.items() if name not in (*names, START)}
+        rest = {name: of for name, of in resolved.items() if name not in (*names, START, ALL)}
         schema = pl.Schema({**{name: resolved[name] for name in names}, START: dtype, END: dtype, **rest})
         super().__init__(upstream, schema, f"group_by_session({column})")
 
