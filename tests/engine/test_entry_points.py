@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from pathlib import Path
 
 import polars as pl
@@ -139,15 +141,31 @@ def test_sink_batches_calls_the_function() -> None:
     same(pl.concat(seen), bids())
 
 
-def test_true_from_sink_batches_ends_an_endless_job() -> None:
+def test_workers_take_turns_in_a_function_that_takes_rows_in_any_order() -> None:
+    calls = threading.Lock()
+    seen: list[pl.DataFrame] = []
+
+    def take(batch: pl.DataFrame) -> None:
+        assert calls.acquire(blocking=False), "called twice at a time"
+        # Gives up Python's lock, so that another worker could come in.
+        time.sleep(0)
+        seen.append(batch)
+        calls.release()
+
+    bids().sink_batches(take, maintain_order=False, engine=ENGINE)
+    same(pl.concat(seen), bids())
+
+
+@pytest.mark.parametrize("maintain_order", [True, False])
+def test_true_from_sink_batches_ends_an_endless_job(maintain_order: bool) -> None:
     seen: list[int] = []
 
     def take(batch: pl.DataFrame) -> bool:
         seen.append(batch.height)
         return True
 
-    endless().sink_batches(take, engine=ENGINE)
-    assert seen
+    endless().sink_batches(take, maintain_order=maintain_order, engine=ENGINE)
+    assert len(seen) == 1
 
 
 def test_exception_in_sink_batches_is_the_cause() -> None:

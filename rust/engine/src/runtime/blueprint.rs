@@ -176,7 +176,7 @@ impl Blueprint {
             Operator::Sort { .. } => self.push(TaskKind::Sort, id, vec![single(first()?)]),
             Operator::Sink { connector, options, maintain_order } => {
                 let below = first()?;
-                if !is_single(connector, options) {
+                if !is_single(connector, options, *maintain_order) {
                     self.push(TaskKind::Sink, id, vec![forward(below)])
                 } else if *maintain_order && below.port == 0 && self.keeps_place(node.inputs[0]) {
                     let kind = match (self.waited(node.inputs[0]), self.plan.is_bounded(id)) {
@@ -360,10 +360,11 @@ fn session_shape(plan: &Plan, id: NodeId) -> Result<SessionShape> {
     SessionShape::new(node, &input.schema, input.event_time.as_deref())
 }
 
-/// Connectors that write one thing, in one order.
-fn is_single(connector: &str, options: &serde_json::Value) -> bool {
+/// Connectors that write one thing, in one order. A function that takes rows in any order has a writer on each worker.
+fn is_single(connector: &str, options: &serde_json::Value, maintain_order: bool) -> bool {
     let path = options.get("path").and_then(serde_json::Value::as_str);
-    matches!(connector, "collect" | "batches" | "console" | "python")
+    matches!(connector, "collect" | "console" | "python")
+        || (connector == "batches" && maintain_order)
         || path.is_some_and(|path| !path.ends_with('/'))
 }
 
@@ -391,7 +392,7 @@ fn ordered_nodes(plan: &Plan) -> Result<Vec<bool>> {
             Operator::Head { .. } => has_event_time(plan, id) || runs(plan, id) || ordered[id],
             Operator::Sink { connector, options, maintain_order } => {
                 *maintain_order
-                    && is_single(connector, options)
+                    && is_single(connector, options, true)
                     && (has_event_time(plan, id) || runs(plan, id))
                     && plan.is_bounded(id)
             }
