@@ -21,8 +21,9 @@ from dataflare_fast.words.map_batches import MapBatches
 from dataflare_fast.words.marks import Emit, Errors, Name
 from dataflare_fast.words.metric import Metric
 from dataflare_fast.words.native import Native
+from dataflare_fast.words.servers import ServerSinks
 from dataflare_fast.words.session import SessionGroupBy
-from dataflare_fast.words.sink import SinkWord, WritableSink
+from dataflare_fast.words.sink import SinkWord, WritableSink, run_unless_lazy
 from dataflare_fast.words.watermark import Late, Watermark
 from dataflare_fast.words.word import top_leaf
 
@@ -35,7 +36,7 @@ AvroCompression: TypeAlias = Literal["uncompressed", "deflate", "snappy", "zstd"
 
 
 @pl.api.register_lazyframe_namespace("stream")
-class StreamWords:
+class StreamWords(ServerSinks):
     """`lf.stream`: what a stream needs beyond Polars.
 
     Example:
@@ -282,7 +283,9 @@ class StreamWords:
         headers: str | None = None,
         timestamp: str | None = None,
         compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = "none",
+        delivery: Literal["exactly_once", "at_least_once"] | None = None,
         outage_limit: str | timedelta = "10m",
+        transaction_timeout: str | timedelta = "15m",
         config: Mapping[str, str] | None = None,
         lazy: Literal[False] = False,
         engine: pl.Engine | None = None,
@@ -299,7 +302,9 @@ class StreamWords:
         headers: str | None = None,
         timestamp: str | None = None,
         compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = "none",
+        delivery: Literal["exactly_once", "at_least_once"] | None = None,
         outage_limit: str | timedelta = "10m",
+        transaction_timeout: str | timedelta = "15m",
         config: Mapping[str, str] | None = None,
         lazy: Literal[True],
         engine: None = None,
@@ -315,14 +320,16 @@ class StreamWords:
         headers: str | None = None,
         timestamp: str | None = None,
         compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = "none",
+        delivery: Literal["exactly_once", "at_least_once"] | None = None,
         outage_limit: str | timedelta = "10m",
+        transaction_timeout: str | timedelta = "15m",
         config: Mapping[str, str] | None = None,
         lazy: bool = False,
         engine: pl.Engine | None = None,
     ) -> pl.LazyFrame | None:
-        """Writes to a topic of Apache Kafka, at least once.
+        """Writes to a topic of Apache Kafka; exactly once with a checkpoint.
 
-        After a crash the messages since the last checkpoint may stand there twice.
+        Readers of committed messages see the rows of an epoch with its checkpoint.
 
         Args:
             topic: its name.
@@ -333,7 +340,11 @@ class StreamWords:
             headers: a column of `List(Struct(key, value))` that becomes the headers instead of a field.
             timestamp: a Datetime column that becomes the time of the message too.
             compression: of the batches that are sent.
+            delivery: `"exactly_once"`: in transactions; needs a checkpoint. `"at_least_once"`: seen at once,
+                and twice after a crash. None: exactly once if the engine has a checkpoint.
             outage_limit: how long a message may wait for a broker that takes it before the job fails.
+            transaction_timeout: how long brokers keep a transaction open; longer than a checkpoint's interval
+                and a restart, up to their `transaction.max.timeout.ms`.
             config: more settings, under librdkafka's names.
             lazy: True: gives a lazy sink for `Engine.start`, and writes nothing yet.
             engine: runs it now; needed unless lazy.
@@ -346,6 +357,10 @@ class StreamWords:
         if compression not in ("none", "gzip", "snappy", "lz4", "zstd"):
             expected = "'none', 'gzip', 'snappy', 'lz4' or 'zstd'"
             raise CallError(f"sink_kafka: compression: expected {expected}, got {compression!r}")
+        if delivery not in (None, "exactly_once", "at_least_once"):
+            expected = "'exactly_once', 'at_least_once' or None"
+            raise CallError(f"sink_kafka: delivery: expected {expected}, got {delivery!r}")
+        timeout_ms = parse_duration_ns(transaction_timeout, "sink_kafka: transaction_timeout") // 1_000_000
         columns = None if key is None else (key,) if isinstance(key, str) else tuple(key)
         options = {
             "topic": topic,
@@ -355,10 +370,12 @@ class StreamWords:
             "headers": headers,
             "timestamp": timestamp,
             "compression": compression,
+            "delivery": delivery,
             "outage_limit_ms": parse_duration_ns(outage_limit, "sink_kafka: outage_limit") // 1_000_000,
+            "transaction_timeout_ms": timeout_ms,
             "config": dict(config or {}),
         }
-        return _run_unless_lazy(SinkWord(self._lf, "kafka", options, key=columns), lazy, engine)
+        return run_unless_lazy(SinkWord(self._lf, "kafka", options, key=columns), lazy, engine)
 
     @overload
     def sink_parquet(
@@ -418,7 +435,7 @@ class StreamWords:
             "roll_bytes": parse_bytes(roll_bytes, "sink_parquet: roll_bytes", least=1),
             "roll_after_ns": parse_duration_ns(roll_after, "sink_parquet: roll_after"),
         }
-        return _run_unless_lazy(SinkWord(self._lf, "parquet", options), lazy, engine)
+        return run_unless_lazy(SinkWord(self._lf, "parquet", options), lazy, engine)
 
     @overload
     def sink_avro(
@@ -481,7 +498,7 @@ class StreamWords:
             "roll_bytes": parse_bytes(roll_bytes, "sink_avro: roll_bytes", least=1),
             "roll_after_ns": parse_duration_ns(roll_after, "sink_avro: roll_after"),
         }
-        return _run_unless_lazy(SinkWord(self._lf, "avro", options), lazy, engine)
+        return run_unless_lazy(SinkWord(self._lf, "avro", options), lazy, engine)
 
     @overload
     def sink_console(
@@ -506,7 +523,7 @@ class StreamWords:
         """
         if rows < 1:
             raise CallError(f"sink_console: rows: expected at least 1, got {rows}")
-        return _run_unless_lazy(SinkWord(self._lf, "console", {"rows": rows}), lazy, engine)
+        return run_unless_lazy(SinkWord(self._lf, "console", {"rows": rows}), lazy, engine)
 
     @overload
     def sink_to(
@@ -532,13 +549,4 @@ class StreamWords:
         missing = [name for name in ("write", "prepare", "confirm") if not hasattr(sink, name)]
         if missing:
             raise CallError(f"sink_to: {type(sink).__name__} lacks {', '.join(missing)}")
-        return _run_unless_lazy(SinkWord(self._lf, "python", {}, carried=sink), lazy, engine)
-
-
-def _run_unless_lazy(sink: SinkWord, lazy: bool, engine: pl.Engine | None) -> pl.LazyFrame | None:
-    if lazy:
-        return sink.frame()
-    if engine is None:
-        raise CallError(f"{sink.title}: expected engine=dff.Engine() to run it, or lazy=True; got neither")
-    sink.frame().collect(engine=engine)
-    return None
+        return run_unless_lazy(SinkWord(self._lf, "python", {}, carried=sink), lazy, engine)

@@ -13,7 +13,7 @@ import polars as pl
 from dataflare_fast.errors import CallError
 from dataflare_fast.words.word import Word
 
-__all__ = ["SinkWord", "WritableSink"]
+__all__ = ["SinkWord", "WritableSink", "run_unless_lazy"]
 
 
 @runtime_checkable
@@ -22,6 +22,12 @@ class WritableSink(Protocol):
 
     An epoch is written in three steps, so that a sink can make it visible exactly once: `write` as rows come,
     `prepare` at the barrier, `confirm` after the checkpoint that holds what `prepare` gave.
+
+    A sink may also have `open(owner: str | None)`, called first, once in a process: `owner` is a text that
+    stays the same over restarts of the job and is nobody else's; None without a checkpoint. After it and
+    before the first `write`, what the newest checkpoint names is confirmed; what else is prepared for that
+    owner will never be. `dataflare_fast.errors.UnavailableError` from `confirm` means: try again later; any
+    other error ends the job.
     """
 
     def write(self, rows: pl.DataFrame) -> None:
@@ -72,3 +78,13 @@ class SinkWord(Word):
 
     def read(self) -> Iterator[pl.DataFrame]:
         raise CallError(f"{self.title}: a lazy sink holds no rows; run it with dff.Engine().start(sink)")
+
+
+def run_unless_lazy(sink: SinkWord, lazy: bool, engine: pl.Engine | None) -> pl.LazyFrame | None:
+    """The lazy sink, or its end."""
+    if lazy:
+        return sink.frame()
+    if engine is None:
+        raise CallError(f"{sink.title}: expected engine=dff.Engine() to run it, or lazy=True; got neither")
+    sink.frame().collect(engine=engine)
+    return None

@@ -5,7 +5,8 @@
 //! without is forgotten when its process ends, however that ends. The lock is advisory (`flock`).
 //! Not here: what lies in the folder (`file_sink.rs`). Called where a job opens its sinks.
 
-use dataflare_engine::sink::{Prepared, Sink, SinkWriter};
+use dataflare_engine::checkpoint::record::Unconfirmed;
+use dataflare_engine::sink::{Place, Prepared, Sink, SinkWriter};
 use dataflare_engine::{EngineError, Epoch, Result};
 use dataflare_plan::FrameKind;
 use serde::{Deserialize, Serialize};
@@ -64,6 +65,22 @@ pub fn claimed(sink: Arc<dyn Sink>, options: &Value, owner: &Owner) -> Result<Ar
 impl Sink for Claimed {
     fn takes(&self, kind: FrameKind) -> bool {
         self.inner.takes(kind)
+    }
+
+    fn open(&self, place: Option<&Place>) -> Result<()> {
+        self.inner.open(place)
+    }
+
+    fn recover(&self, records: &[Unconfirmed]) -> Result<()> {
+        self.inner.recover(records)
+    }
+
+    fn abandoned(&self, epoch: Epoch) {
+        self.inner.abandoned(epoch);
+    }
+
+    fn waits_for(&self) -> Option<String> {
+        self.inner.waits_for()
     }
 
     fn writer(&self, worker: usize, attempt: u64, pending: Vec<Prepared>) -> Result<Box<dyn SinkWriter>> {

@@ -2,12 +2,16 @@
 //!
 //! Per epoch: `write`* on the workers, `prepare` at the barrier (cheap), the [`Preparation`] on an IO thread (durable),
 //! the record of the log (the commit point), `confirm`. An abandoned epoch's preparations stay pending: the next
-//! `prepare` is told the last committed epoch and lists everything since.
+//! `prepare` is told the last committed epoch and lists everything since. A place that loses what a dead process had sent
+//! keeps its rows in the checkpoint's store too ([`crate::checkpoint::write_ahead`]).
 
+use crate::checkpoint::record::Unconfirmed;
+use crate::checkpoint::store::Store;
 use crate::error::Result;
 use crate::event::{Batch, Epoch};
 use crate::source::Waker;
 use dataflare_plan::FrameKind;
+use std::sync::Arc;
 
 /// What a sink wrote for an epoch, in its own JSON: kept in the record, given back by a restore.
 pub type Prepared = serde_json::Value;
@@ -15,10 +19,58 @@ pub type Prepared = serde_json::Value;
 /// Makes rows durable, slowly: runs on an IO thread.
 pub type Preparation = Box<dyn FnOnce() -> Result<Prepared> + Send>;
 
+/// What a job with a checkpoint gives each of its sinks: a corner of the store, and names that outlive the process.
+#[derive(Clone)]
+pub struct Place {
+    /// Objects of the sink are named `sink/<identity>/<attempt>-<epoch>…`: the log removes those of old epochs.
+    pub store: Arc<dyn Store>,
+    pub job: String,
+    /// Of this checkpoint folder alone: a new folder under the same job name has another one.
+    pub folder: String,
+    /// The sink's name in the record.
+    pub identity: String,
+    pub attempt: u64,
+    /// How many writers there will be.
+    pub workers: usize,
+    /// The newest epoch of the log; the first of this attempt is the next.
+    pub epoch: Epoch,
+}
+
+impl std::fmt::Debug for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Place({}/{}, attempt {})", self.job, self.identity, self.attempt)
+    }
+}
+
 /// A place for rows: the description of a sink, shared by all workers.
 pub trait Sink: Send + Sync {
     /// Frame kinds that it takes.
     fn takes(&self, kind: FrameKind) -> bool;
+
+    /// Called first, once. `None`: the job has no checkpoint.
+    ///
+    /// # Errors
+    /// It cannot work without one, or its place is unavailable.
+    fn open(&self, _place: Option<&Place>) -> Result<()> {
+        Ok(())
+    }
+
+    /// After `open`, if a record is restored: publishes what earlier attempts prepared for committed epochs, oldest first;
+    /// some of it may be published already. The last one is the restored epoch itself.
+    ///
+    /// # Errors
+    /// As `confirm`; and if it cannot know what is published.
+    fn recover(&self, records: &[Unconfirmed]) -> Result<()> {
+        records.iter().try_for_each(|record| self.confirm(record.epoch, &record.prepared))
+    }
+
+    /// The epoch will never be committed: what was prepared for it counts with a later one.
+    fn abandoned(&self, _epoch: Epoch) {}
+
+    /// Why its writers take no rows, for status.
+    fn waits_for(&self) -> Option<String> {
+        None
+    }
 
     /// The writer of one worker. `attempt` and `worker` go into every hidden name. `pending` is what this worker takes
     /// over from the restored record: prepared earlier, committed, but not yet published whole (open segments).

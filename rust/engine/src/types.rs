@@ -1,8 +1,10 @@
 //! Plan types onto Arrow types: strings and binaries as views, lists with 64-bit offsets, as Polars exports them.
 
 use crate::error::{EngineError, Result};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryViewArray, GenericByteViewArray, StringViewArray};
 use arrow::datatypes::{
-    DataType as Arrow, Field as ArrowField, Fields, Schema as ArrowSchema, SchemaRef, TimeUnit as ArrowUnit,
+    ByteViewType, DataType as Arrow, Field as ArrowField, Fields, Schema as ArrowSchema, SchemaRef,
+    TimeUnit as ArrowUnit,
 };
 use dataflare_plan::{DataType, Field, TimeUnit};
 use std::sync::Arc;
@@ -71,4 +73,22 @@ pub fn column_index(schema: &ArrowSchema, name: &str) -> Result<usize> {
     schema
         .index_of(name)
         .map_err(|_| EngineError::internal("the plan", format!("no column '{name}' in its input")))
+}
+
+/// The column without bytes of texts that other batches refer to: IPC writes the buffers of a view column whole, also
+/// when a filter has left only a few rows of them.
+pub fn compact(column: &ArrayRef) -> ArrayRef {
+    fn is_sparse<T: ByteViewType + ?Sized>(views: &GenericByteViewArray<T>) -> bool {
+        let held: usize = views.data_buffers().iter().map(arrow::buffer::Buffer::len).sum();
+        held > 2 * views.total_buffer_bytes_used() + 4096
+    }
+    match column.data_type() {
+        Arrow::Utf8View if is_sparse(column.as_string_view()) => {
+            Arc::new(StringViewArray::gc(column.as_string_view()))
+        }
+        Arrow::BinaryView if is_sparse(column.as_binary_view()) => {
+            Arc::new(BinaryViewArray::gc(column.as_binary_view()))
+        }
+        _ => ArrayRef::clone(column),
+    }
 }

@@ -332,11 +332,20 @@ fn small_counter(one: &Aggregate) -> Option<String> {
 fn promise(connector: &str, options: &Value) -> &'static str {
     let layout = options.get("layout").and_then(Value::as_str);
     match (connector, layout) {
-        ("kafka", _) => "at least once: after a crash the last messages may stand there twice",
+        ("kafka", _) => match options.get("delivery").and_then(Value::as_str) {
+            Some("at_least_once") => "at least once: after a crash the last messages may stand there twice",
+            Some(_) => "exactly once: in transactions, which readers see after each checkpoint",
+            None => {
+                "exactly once with a checkpoint: in transactions, which readers see after each; at least once without"
+            }
+        },
         ("batches", _) => "at least once with a checkpoint",
         ("console", _) => "at least once",
         ("collect", _) => "given back when the job ends, without a checkpoint",
         ("result", _) => "where they go is not said yet",
+        ("python", _) if options.get("place").is_some() => {
+            "exactly once with a checkpoint: rows become visible in one step behind it"
+        }
         ("python", _) => "exactly once if its confirm may be called twice",
         (_, Some("file")) => "exactly once: published when the input has ended",
         _ => "exactly once",

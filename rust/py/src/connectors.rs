@@ -141,7 +141,8 @@ impl Connectors for JobConnectors {
             }),
             "python" => Python::attach(|py| {
                 let object = self.object(connector, options)?.clone_ref(py);
-                Ok(Arc::new(PythonSink::new(object, self.causes())) as Arc<dyn Sink>)
+                let keyed = options.get("key").is_some_and(Value::is_array);
+                Ok(Arc::new(PythonSink::new(object, self.causes(), keyed)) as Arc<dyn Sink>)
             }),
             "csv" => {
                 let (csv, columns, object) = self.csv(connector, options, schema)?;

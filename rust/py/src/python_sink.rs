@@ -7,9 +7,10 @@
 use crate::arrow_capsule::to_frame;
 use crate::causes::Causes;
 use crate::changes::with_changes;
+use crate::error::UnavailableError;
 use arrow::array::RecordBatch;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use dataflare_engine::sink::{Preparation, Prepared, Sink, SinkWriter};
+use dataflare_engine::sink::{Place, Preparation, Prepared, Sink, SinkWriter};
 use dataflare_engine::source::Waker;
 use dataflare_engine::{Batch, EngineError, Epoch, Result};
 use dataflare_plan::FrameKind;
@@ -25,6 +26,8 @@ const QUEUE: usize = 4;
 /// See the module.
 pub struct PythonSink {
     calls: Arc<Calls>,
+    /// New rows replace earlier ones by key.
+    keyed: bool,
 }
 
 /// What `prepare` gave for an epoch.
@@ -41,8 +44,8 @@ struct Calls {
 }
 
 impl PythonSink {
-    pub fn new(object: Py<PyAny>, causes: Causes) -> Self {
-        Self { calls: Arc::new(Calls { object, causes }) }
+    pub fn new(object: Py<PyAny>, causes: Causes, keyed: bool) -> Self {
+        Self { calls: Arc::new(Calls { object, causes }), keyed }
     }
 }
 
@@ -53,8 +56,20 @@ impl Calls {
         body: impl FnOnce(Python<'_>, &Bound<'_, PyAny>) -> PyResult<T>,
     ) -> Result<T> {
         Python::attach(|py| {
-            body(py, self.object.bind(py))
-                .map_err(|error| self.causes.keep(py, &format!("{method} of the sink"), error))
+            body(py, self.object.bind(py)).map_err(|error| {
+                // The one kind that is tried again, so it is not the cause of anything yet.
+                if error.is_instance_of::<UnavailableError>(py) {
+                    return EngineError::unavailable(format!("{method} of the sink"), error.value(py));
+                }
+                self.causes.keep(py, &format!("{method} of the sink"), error)
+            })
+        })
+    }
+
+    fn open(&self, owner: Option<&str>) -> Result<()> {
+        self.call("open", |_, object| match object.getattr_opt("open")? {
+            Some(open) => open.call1((owner,)).map(drop),
+            None => Ok(()),
         })
     }
 
@@ -82,7 +97,12 @@ impl Calls {
 
 impl Sink for PythonSink {
     fn takes(&self, kind: FrameKind) -> bool {
-        kind == FrameKind::Append
+        kind == FrameKind::Append || (self.keyed && kind == FrameKind::Upsert)
+    }
+
+    fn open(&self, place: Option<&Place>) -> Result<()> {
+        let owner = place.map(|place| format!("{}/{}", place.folder, place.identity));
+        self.calls.open(owner.as_deref())
     }
 
     fn writer(&self, worker: usize, _attempt: u64, _pending: Vec<Prepared>) -> Result<Box<dyn SinkWriter>> {

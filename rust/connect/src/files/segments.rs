@@ -7,12 +7,11 @@
 
 use crate::files::format::Rolled;
 use crate::files::target::{Part, Prepared, Roll, Segment, Target};
-use arrow::array::{Array, ArrayRef, AsArray, BinaryViewArray, StringViewArray};
-use arrow::datatypes::{ByteViewType, DataType as Arrow};
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use dataflare_engine::sink::{Preparation, SinkWriter};
+use dataflare_engine::types::compact;
 use dataflare_engine::{Batch, Clock, EngineError, Epoch, Instant, Result};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -140,23 +139,6 @@ fn user_columns(records: &RecordBatch, target: &Target) -> Result<RecordBatch> {
     let columns = records.columns().iter().take(target.schema.fields().len()).map(compact).collect();
     let options = RecordBatchOptions::new().with_row_count(Some(records.num_rows()));
     Ok(RecordBatch::try_new_with_options(Arc::clone(&target.schema), columns, &options)?)
-}
-
-/// IPC writes the buffers of a view column whole, also when a filter has left only a few rows of them.
-fn compact(column: &ArrayRef) -> ArrayRef {
-    fn sparse<T: ByteViewType + ?Sized>(views: &arrow::array::GenericByteViewArray<T>) -> bool {
-        let held: usize = views.data_buffers().iter().map(arrow::buffer::Buffer::len).sum();
-        held > 2 * views.total_buffer_bytes_used() + 4096
-    }
-    match column.data_type() {
-        Arrow::Utf8View if sparse(column.as_string_view()) => {
-            Arc::new(StringViewArray::gc(column.as_string_view()))
-        }
-        Arrow::BinaryView if sparse(column.as_binary_view()) => {
-            Arc::new(BinaryViewArray::gc(column.as_binary_view()))
-        }
-        _ => ArrayRef::clone(column),
-    }
 }
 
 impl Shelf {

@@ -13,18 +13,22 @@
 //! | `span.rs` | where partitions begin and end, if not at their own ends |
 //! | `group.rs` | offsets shown to brokers under a consumer group |
 //! | `source.rs`, `sink.rs` | the way in, the way out |
-//! | `messages.rs` | rows to messages |
+//! | `messages.rs`, `produce.rs` | rows to messages, messages to brokers |
+//! | `transactions.rs`, `marker.rs` | exactly once on the way out; what a restart asks the brokers |
 
 mod avro;
 mod client;
 mod cluster;
 mod decode;
 mod group;
+mod marker;
 mod messages;
 mod payload;
+mod produce;
 mod protobuf;
 mod queue;
 mod registry;
 pub mod sink;
 pub mod source;
 mod span;
+mod transactions;

@@ -1,25 +1,25 @@
-//! A topic of Kafka as a sink: one message a row, in the partition of its key. At least once.
+//! A topic of Kafka as a sink: one message a row, in the partition of its key.
 //!
-//! An idempotent producer, shared by the workers, keeps the order of each partition and writes nothing twice by itself;
-//! rows since the last committed epoch are written again after a crash. A barrier waits (on an IO thread) until the
-//! brokers have every message of its epoch. Keyed, it takes upserts: a deleted row becomes a tombstone.
+//! Exactly once with a checkpoint, in transactions (`transactions.rs`). Else, or if the user wants low latency, at least
+//! once: one idempotent producer, shared by the workers, keeps the order of each partition and writes nothing twice by
+//! itself; rows since the last committed epoch are written again after a crash. A barrier waits (on an IO thread) until
+//! the brokers have every message of its epoch. Keyed, it takes upserts: a deleted row becomes a tombstone.
 
-use super::client::{Reports, refused, settings, text_of};
+use super::client::{Reports, refused, settings};
 use super::cluster::{Cluster, Wanted};
-use super::messages::{Encodable, Encoded, Layout, Wanted as Columns};
+use super::messages::{Encoded, Layout, Wanted as Columns};
+use super::produce::{Outstanding, Producer};
 use super::queue::Client;
+use super::transactions::Transactions;
+use dataflare_engine::checkpoint::record::Unconfirmed;
 use dataflare_engine::event::{Batch, Epoch};
-use dataflare_engine::sink::{Preparation, Prepared, Sink, SinkWriter};
+use dataflare_engine::sink::{Place, Preparation, Prepared, Sink, SinkWriter};
 use dataflare_engine::{EngineError, Result};
 use dataflare_plan::{Field, FrameKind};
-use rdkafka::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Message};
-use rdkafka::producer::{BaseRecord, ProducerContext, ThreadedProducer};
+use rdkafka::config::ClientConfig;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// Java's partitioner, so that other writers of the topic put a key into the same partition.
@@ -41,7 +41,8 @@ const OWNED: &[(&str, &str)] = &[
     ("enable.idempotence", "the idempotent producer that this sink is"),
     ("message.timeout.ms", "the option outage_limit"),
     ("delivery.timeout.ms", "the option outage_limit"),
-    ("transactional.id", "no transactions: this sink is at least once"),
+    ("transactional.id", "names that follow from those of job and sink"),
+    ("transaction.timeout.ms", "the option transaction_timeout"),
 ];
 
 #[derive(Deserialize)]
@@ -62,9 +63,15 @@ struct Options {
     timestamp: Option<String>,
     #[serde(default)]
     compression: Compression,
+    /// `None`: exactly once if the job has a checkpoint.
+    #[serde(default)]
+    delivery: Option<Delivery>,
     /// A message that no broker takes for so long fails the job.
     #[serde(default = "ten_minutes")]
     outage_limit_ms: u64,
+    /// Brokers abort a transaction that is open for so long.
+    #[serde(default = "fifteen_minutes")]
+    transaction_timeout_ms: u64,
     /// More settings of librdkafka. A [`Value`], so that no error text of serde quotes one.
     #[serde(default)]
     config: Value,
@@ -78,6 +85,13 @@ enum Format {
     Json,
     /// The one column of texts or bytes that is neither key, headers nor time.
     Raw,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+enum Delivery {
+    ExactlyOnce,
+    AtLeastOnce,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -107,12 +121,25 @@ fn ten_minutes() -> u64 {
     600_000
 }
 
+/// The most that brokers allow unless told otherwise.
+fn fifteen_minutes() -> u64 {
+    900_000
+}
+
 /// A topic to write to.
 pub struct KafkaSink {
     topic: Arc<str>,
     layout: Arc<Layout>,
-    producer: Arc<ThreadedProducer<Deliveries>>,
-    deliveries: Deliveries,
+    delivery: Option<Delivery>,
+    /// Of the idempotent producer.
+    config: ClientConfig,
+    /// Of clients that only ask.
+    asking: ClientConfig,
+    outage_limit: Duration,
+    transaction_timeout: Duration,
+    producer: OnceLock<Arc<Producer>>,
+    /// `None`: no checkpoint.
+    transactions: OnceLock<Transactions>,
     /// Looks at the topic before the first row, then goes away.
     cluster: Mutex<Option<Cluster>>,
 }
@@ -130,7 +157,7 @@ impl KafkaSink {
     /// Bad options, settings that librdkafka refuses, a key that is no column, types that JSON cannot hold.
     pub fn new(options: &Value, fields: &[Field]) -> Result<Self> {
         let options: Options = serde_json::from_value(options.clone()).map_err(|error| {
-            let expected = "options topic, bootstrap_servers, key, value, headers, timestamp, compression, outage_limit_ms, config";
+            let expected = "options topic, bootstrap_servers, key, value, headers, timestamp, compression, delivery, outage_limit_ms, transaction_timeout_ms, config";
             EngineError::call("kafka sink", expected, error.to_string())
         })?;
         let columns = Columns {
@@ -154,32 +181,55 @@ impl KafkaSink {
         let mut producer = settings(&options.bootstrap_servers, OURS, &config, OWNED)?;
         producer.set("message.timeout.ms", options.outage_limit_ms.to_string());
         producer.set("compression.type", options.compression.name());
-        let deliveries = Deliveries::default();
-        let producer = producer.create_with_context(deliveries.clone()).map_err(|error| refused(&error))?;
-        let cluster = cluster(&options.bootstrap_servers, &options.topic, &config, options.outage_limit_ms)?;
+        producer.create_native_config().map_err(|error| refused(&error))?;
+        let asking = asking(&options.bootstrap_servers, &config)?;
+        let outage_limit = Duration::from_millis(options.outage_limit_ms);
+        let cluster = cluster(&asking, &options.bootstrap_servers, &options.topic, outage_limit)?;
         Ok(Self {
             layout: Arc::new(layout),
-            producer: Arc::new(producer),
-            deliveries,
+            delivery: options.delivery,
+            config: producer,
+            asking,
+            outage_limit,
+            transaction_timeout: Duration::from_millis(options.transaction_timeout_ms),
+            producer: OnceLock::new(),
+            transactions: OnceLock::new(),
             cluster: Mutex::new(Some(cluster)),
             topic: options.topic.into(),
         })
     }
+
+    /// Transactions, if rows are to go in some.
+    fn transactions(&self) -> Option<&Transactions> {
+        self.transactions.get().filter(|_| self.delivery != Some(Delivery::AtLeastOnce))
+    }
+
+    fn producer(&self) -> Result<Arc<Producer>> {
+        if let Some(producer) = self.producer.get() {
+            return Ok(Arc::clone(producer));
+        }
+        let producer = Arc::new(Producer::new(&self.config, &self.topic, &self.layout, 0)?);
+        Ok(Arc::clone(self.producer.get_or_init(|| producer)))
+    }
 }
 
-/// A client that only asks whether the topic exists. Settings for producers do not concern it.
-fn cluster(brokers: &str, topic: &str, config: &Map<String, Value>, outage_limit_ms: u64) -> Result<Cluster> {
+/// A client that only asks. Settings for producers do not concern it.
+fn asking(brokers: &str, config: &Map<String, Value>) -> Result<ClientConfig> {
     let concerns_connection = |name: &str| {
         ["sasl.", "ssl.", "security.", "socket.", "broker."].iter().any(|part| name.starts_with(part))
     };
     let config = config.iter().filter(|(name, _)| concerns_connection(name));
     let config = config.map(|(name, value)| (name.clone(), value.clone())).collect();
+    settings(brokers, &[("client.id", "dataflare_fast")], &config, &[])
+}
+
+/// Asks whether the topic exists.
+fn cluster(asking: &ClientConfig, brokers: &str, topic: &str, outage_limit: Duration) -> Result<Cluster> {
     let reports = Reports::default();
-    let client = settings(brokers, &[("client.id", "dataflare_fast")], &config, &[])?;
     let client: Client =
-        Arc::new(client.create_with_context(reports.clone()).map_err(|error| refused(&error))?);
+        Arc::new(asking.create_with_context(reports.clone()).map_err(|error| refused(&error))?);
     let wanted = Wanted::new(&[topic.to_string()], None)?;
-    Ok(Cluster::new(client, reports, brokers, wanted, Duration::from_millis(outage_limit_ms)))
+    Ok(Cluster::new(client, reports, brokers, wanted, outage_limit))
 }
 
 impl Sink for KafkaSink {
@@ -191,15 +241,60 @@ impl Sink for KafkaSink {
         }
     }
 
-    fn writer(&self, _worker: usize, _attempt: u64, _pending: Vec<Prepared>) -> Result<Box<dyn SinkWriter>> {
+    fn open(&self, place: Option<&Place>) -> Result<()> {
+        let exactly_once = self.delivery == Some(Delivery::ExactlyOnce);
+        let Some(place) = place else {
+            if exactly_once {
+                return Err(EngineError::call(
+                    format!("kafka sink {}", self.topic),
+                    "an engine with a checkpoint, which delivery=\"exactly_once\" needs",
+                    "one without",
+                ));
+            }
+            return Ok(());
+        };
+        if self.delivery != Some(Delivery::AtLeastOnce) && self.outage_limit > self.transaction_timeout {
+            return Err(EngineError::call(
+                format!("kafka sink {}", self.topic),
+                "an outage_limit up to transaction_timeout: brokers abort what is open longer",
+                format!(
+                    "outage_limit {} ms, transaction_timeout {} ms",
+                    self.outage_limit.as_millis(),
+                    self.transaction_timeout.as_millis()
+                ),
+            ));
+        }
+        let mut config = self.config.clone();
+        config.set("transaction.timeout.ms", self.transaction_timeout.as_millis().to_string());
+        config.set(
+            "message.timeout.ms",
+            self.outage_limit.min(self.transaction_timeout).as_millis().to_string(),
+        );
+        let _ = self.transactions.set(Transactions::new(
+            place.clone(),
+            Arc::clone(&self.topic),
+            Arc::clone(&self.layout),
+            config,
+            self.asking.clone(),
+            self.outage_limit,
+        ));
+        Ok(())
+    }
+
+    /// Also at least once: the job may have been exactly once before.
+    fn recover(&self, records: &[Unconfirmed]) -> Result<()> {
+        self.transactions.get().map_or(Ok(()), |transactions| transactions.recover(records))
+    }
+
+    fn writer(&self, worker: usize, _attempt: u64, _pending: Vec<Prepared>) -> Result<Box<dyn SinkWriter>> {
         if let Some(cluster) = self.cluster.lock().unwrap_or_else(PoisonError::into_inner).take() {
             cluster.partitions()?;
         }
+        if let Some(transactions) = self.transactions() {
+            return Ok(Box::new(transactions.writer(worker)?));
+        }
         Ok(Box::new(Writer {
-            topic: Arc::clone(&self.topic),
-            layout: Arc::clone(&self.layout),
-            producer: Arc::clone(&self.producer),
-            deliveries: self.deliveries.clone(),
+            producer: self.producer()?,
             encoded: None,
             sent: Arc::default(),
             earlier: Vec::new(),
@@ -207,170 +302,51 @@ impl Sink for KafkaSink {
         }))
     }
 
-    /// Nothing is hidden: messages are visible when the brokers have them.
-    fn confirm(&self, _epoch: Epoch, _prepared: &[Prepared]) -> Result<()> {
-        Ok(())
-    }
-}
-
-/// What became of the messages. Shared by the writers and the producer's own thread.
-#[derive(Clone, Default)]
-struct Deliveries {
-    reports: Reports,
-    failure: Arc<OnceLock<EngineError>>,
-}
-
-impl Deliveries {
-    fn check(&self) -> Result<()> {
-        self.failure.get().map_or(Ok(()), |failure| Err(failure.clone()))
-    }
-}
-
-impl ClientContext for Deliveries {
-    fn log(&self, _level: RDKafkaLogLevel, _facility: &str, _message: &str) {}
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
-            let _ = self.failure.set(EngineError::unavailable("the kafka producer", reason));
-        }
-        self.reports.error(error, reason);
-    }
-}
-
-impl ProducerContext for Deliveries {
-    type DeliveryOpaque = Arc<Outstanding>;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, outstanding: Arc<Outstanding>) {
-        if let Err((error, message)) = result {
-            // Without any answer from a broker no partition was chosen.
-            let place = match message.partition() {
-                ..0 => format!("kafka {}", message.topic()),
-                partition => format!("kafka {}[{partition}]", message.topic()),
-            };
-            let mut reason = format!("a message was not taken: {}", text_of(error));
-            if error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageTimedOut)
-                && let Some(report) = self.reports.last()
-            {
-                reason = format!("{reason}: {}", report.text);
-            }
-            // Of several failures the first is the cause.
-            let _ = self.failure.set(EngineError::unavailable(place, reason));
-        }
-        outstanding.less();
-    }
-}
-
-/// Messages of one epoch and worker that are not answered yet.
-#[derive(Default)]
-struct Outstanding {
-    messages: Mutex<u64>,
-    none: Condvar,
-}
-
-impl Outstanding {
-    fn more(&self) {
-        *self.messages.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+    fn confirm(&self, epoch: Epoch, prepared: &[Prepared]) -> Result<()> {
+        // At least once nothing is hidden: messages are visible when the brokers have them.
+        self.transactions().map_or(Ok(()), |transactions| transactions.confirm(epoch, prepared))
     }
 
-    fn less(&self) {
-        let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
-        *messages = messages.saturating_sub(1);
-        if *messages == 0 {
-            self.none.notify_all();
+    fn abandoned(&self, epoch: Epoch) {
+        if let Some(transactions) = self.transactions() {
+            transactions.abandoned(epoch);
         }
     }
 
-    fn is_none(&self) -> bool {
-        *self.messages.lock().unwrap_or_else(PoisonError::into_inner) == 0
-    }
-
-    /// Each message gets an answer, if only that its time is over.
-    fn wait(&self) {
-        let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
-        while *messages > 0 {
-            messages = self.none.wait(messages).unwrap_or_else(PoisonError::into_inner);
-        }
+    fn waits_for(&self) -> Option<String> {
+        self.transactions()?.waits_for()
     }
 }
 
+/// At least once.
 struct Writer {
-    topic: Arc<str>,
-    layout: Arc<Layout>,
-    producer: Arc<ThreadedProducer<Deliveries>>,
-    deliveries: Deliveries,
+    producer: Arc<Producer>,
     /// The messages of the batch that was given back.
     encoded: Option<Encoded>,
     /// Messages of the epoch that is being written, and of earlier ones that were not delivered at their barrier.
     sent: Arc<Outstanding>,
     earlier: Vec<Arc<Outstanding>>,
-    rows: u64,
+    rows: usize,
 }
 
 impl SinkWriter for Writer {
     fn write(&mut self, batch: Batch) -> Result<Option<Batch>> {
-        self.deliveries.check()?;
-        let mut encoded = match self.encoded.take() {
-            // The rest of a batch that was given back.
-            Some(encoded) if encoded.left() == batch.rows() => encoded,
-            _ => Encoded::new(&batch, &self.layout)?,
-        };
-        let before = encoded.left();
-        while let Some(message) = encoded.message() {
-            if let Some(message) = message
-                && !self.send(message)?
-            {
-                let sent = before - encoded.left();
-                let rest = batch.records.slice(batch.rows() - encoded.left(), encoded.left());
-                let changes = batch
-                    .changes
-                    .as_ref()
-                    .map(|changes| changes.slice(changes.len() - rest.num_rows(), rest.num_rows()));
-                self.rows += sent as u64;
-                self.encoded = Some(encoded);
-                return Ok(Some(Batch { records: rest, changes, order: batch.order }));
-            }
-            encoded.next += 1;
-        }
-        self.rows += before as u64;
-        Ok(None)
+        let rows = batch.rows();
+        let rest = self.producer.send(batch, &mut self.encoded, &self.sent)?;
+        self.rows += rows - rest.as_ref().map_or(0, Batch::rows);
+        Ok(rest)
     }
 
     fn prepare(&mut self, _epoch: Epoch, _committed: Epoch, _last: bool) -> Result<Preparation> {
-        self.deliveries.check()?;
+        self.producer.check()?;
         self.earlier.retain(|outstanding| !outstanding.is_none());
         self.earlier.push(std::mem::take(&mut self.sent));
-        let (waited, deliveries, rows) =
-            (self.earlier.clone(), self.deliveries.clone(), std::mem::take(&mut self.rows));
+        let (waited, producer, rows) =
+            (self.earlier.clone(), Arc::clone(&self.producer), std::mem::take(&mut self.rows));
         Ok(Box::new(move || {
             waited.iter().for_each(|outstanding| outstanding.wait());
-            deliveries.check()?;
+            producer.check()?;
             Ok(json!({"rows": rows}))
         }))
-    }
-}
-
-impl Writer {
-    /// False: librdkafka's queue is full.
-    fn send(&self, message: Encodable<'_>) -> Result<bool> {
-        let mut record = BaseRecord::<[u8], [u8], _>::with_opaque_to(&self.topic, Arc::clone(&self.sent));
-        record.key = message.key;
-        record.payload = message.value;
-        record.timestamp = message.time_ms;
-        record.headers = message.headers;
-        self.sent.more();
-        let Err((error, _)) = self.producer.send(record) else { return Ok(true) };
-        self.sent.less();
-        match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::QueueFull) => Ok(false),
-            Some(RDKafkaErrorCode::MessageSizeTooLarge) => Err(EngineError::Data {
-                place: format!("kafka topic {}", self.topic),
-                row: message.row as u64,
-                reason: format!(
-                    "a message of {} bytes is larger than the setting message.max.bytes allows",
-                    message.value.map_or(0, <[u8]>::len)
-                ),
-            }),
-            _ => Err(EngineError::unavailable(format!("kafka topic {}", self.topic), text_of(&error))),
-        }
     }
 }

@@ -5,3 +5,4 @@ mod broker;
 mod service;
 mod sink;
 mod source;
+mod transactions;

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-struct Service {
+pub struct Service {
     script: PathBuf,
     folder: tempfile::TempDir,
     secure: bool,
@@ -17,7 +17,7 @@ struct Service {
 
 impl Service {
     /// `None` after saying why the test does nothing.
-    fn new(secure: bool) -> Option<Self> {
+    pub fn new(secure: bool) -> Option<Self> {
         let Some(services) = std::env::var_os("DATAFLARE_SERVICES") else {
             println!("skipped: DATAFLARE_SERVICES is not set");
             return None;
@@ -30,7 +30,7 @@ impl Service {
     }
 
     /// Runs a word of the script; what it prints, as names and values.
-    fn run(&self, word: &str) -> BTreeMap<String, String> {
+    pub fn run(&self, word: &str) -> BTreeMap<String, String> {
         let mut command = Command::new(&self.script);
         command.arg(word).arg(self.folder.path()).stderr(Stdio::inherit());
         if self.secure {

@@ -253,6 +253,11 @@ impl Coordinator {
     /// Too many in a row.
     pub fn abandon(&mut self, reason: String, now: Instant) -> Result<()> {
         let Some(epoch) = self.in_flight.take() else { return Ok(()) };
+        self.parts
+            .roles
+            .iter()
+            .filter_map(|role| role.sink.as_ref())
+            .for_each(|sink| sink.abandoned(epoch.epoch));
         self.failures += 1;
         self.next_start = if epoch.is_last { now } else { now.plus(self.schedule.interval_ns) };
         let failures = self.failures;

@@ -8,8 +8,10 @@ use super::store::Store;
 use super::table_file;
 use crate::error::{EngineError, Result};
 use crate::event::Epoch;
+use crate::sink::Place;
 use crate::state::StateTable;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::sync::Arc;
 
 /// Version of the layout in `format`.
@@ -36,6 +38,7 @@ struct Format {
 /// See the module.
 pub struct Log {
     store: Arc<dyn Store>,
+    format: Format,
     attempt: u64,
     sequence: u64,
     last_epoch: Epoch,
@@ -68,7 +71,7 @@ impl Log {
         keep: usize,
         restore: Restore,
     ) -> Result<Opened> {
-        let format = Format { version: FORMAT_VERSION, job: job.to_owned(), uuid: uuid.to_owned() };
+        let mut format = Format { version: FORMAT_VERSION, job: job.to_owned(), uuid: uuid.to_owned() };
         if !store.create("format", to_json(&format)?)? {
             let found: Format = from_json("format", &store.read("format")?)?;
             if found.version != FORMAT_VERSION {
@@ -78,6 +81,7 @@ impl Log {
                     found.version.to_string(),
                 ));
             }
+            format.uuid = found.uuid;
         }
         let mut records = read_all(&*store)?;
         let attempt = records.iter().map(|(_, record)| attempt_of(record)).max().unwrap_or(0) + 1;
@@ -109,7 +113,7 @@ impl Log {
             })?),
         };
         // An abandoned epoch has no record; leave room so that its number is not used again.
-        let log = Self { store, attempt, sequence, last_epoch, keep };
+        let log = Self { store, format, attempt, sequence, last_epoch, keep };
         Ok(Opened { log, checkpoint })
     }
 
@@ -121,6 +125,19 @@ impl Log {
     /// The newest committed epoch, of any attempt.
     pub fn last_epoch(&self) -> Epoch {
         self.last_epoch
+    }
+
+    /// What a sink of this attempt may use.
+    pub fn place(&self, identity: &str, workers: usize) -> Place {
+        Place {
+            store: Arc::clone(&self.store),
+            job: self.format.job.clone(),
+            folder: self.format.uuid.clone(),
+            identity: identity.to_owned(),
+            attempt: self.attempt,
+            workers,
+            epoch: self.last_epoch,
+        }
     }
 
     /// Writes one state table of this attempt.
@@ -193,14 +210,16 @@ impl Log {
             .collect();
         let first_kept = checkpoints.len().saturating_sub(self.keep.max(1));
         let Some((oldest_sequence, oldest)) = checkpoints.get(first_kept).copied() else { return Ok(()) };
-        let kept: std::collections::HashSet<&str> = checkpoints
-            .iter()
-            .filter(|(sequence, _)| *sequence >= oldest_sequence)
-            .flat_map(|(_, checkpoint)| {
-                checkpoint.operators.values().flatten().map(|object| object.name.as_str())
-            })
-            .collect();
-        for name in self.store.list("state")? {
+        let mut kept = std::collections::HashSet::new();
+        for (_, checkpoint) in checkpoints.iter().filter(|(sequence, _)| *sequence >= oldest_sequence) {
+            kept.extend(checkpoint.operators.values().flatten().map(|object| object.name.as_str()));
+            // Sinks write their part of the record as they like: any text in it may name an object of theirs.
+            let earlier = checkpoint.unconfirmed.values().flatten().flat_map(|one| &one.prepared);
+            checkpoint.sinks.values().flatten().chain(earlier).for_each(|value| texts(value, &mut kept));
+        }
+        let mut objects = self.store.list("state")?;
+        objects.extend(self.store.list("sink")?);
+        for name in objects {
             let age = name.rsplit('/').next().and_then(attempt_and_epoch);
             let is_older = age.is_some_and(|age| age < (oldest.attempt, oldest.epoch));
             if is_older && !kept.contains(name.as_str()) {
@@ -229,8 +248,17 @@ pub fn read_all(store: &dyn Store) -> Result<Vec<(u64, Record)>> {
     Ok(records)
 }
 
+fn texts<'a>(value: &'a Value, found: &mut std::collections::HashSet<&'a str>) {
+    match value {
+        Value::String(text) => drop(found.insert(text)),
+        Value::Array(values) => values.iter().for_each(|value| texts(value, found)),
+        Value::Object(values) => values.values().for_each(|value| texts(value, found)),
+        _ => {}
+    }
+}
+
 fn attempt_and_epoch(file: &str) -> Option<(u64, Epoch)> {
-    let mut parts = file.split('-');
+    let mut parts = file.split(['-', '.']);
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 

@@ -13,6 +13,7 @@
 //! | [`log`] | the log: attempts, fencing, reading back |
 //! | [`table_file`] | state tables as Arrow IPC |
 //! | [`coordinator`] | one epoch after the other |
+//! | [`write_ahead`] | rows of sinks, kept until they are published |
 //! | [`confirming`] | what sinks publish after a record, again until it works |
 
 pub mod confirming;
@@ -21,3 +22,4 @@ pub mod log;
 pub mod record;
 pub mod store;
 pub mod table_file;
+pub mod write_ahead;

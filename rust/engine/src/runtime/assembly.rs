@@ -12,7 +12,7 @@ use super::source_task::SourceTask;
 use super::worker::{Body, Cell, Channel, Route, Target, Worker};
 use crate::checkpoint::coordinator::{Parts, TaskRole, WatermarkNode};
 use crate::checkpoint::log::Log;
-use crate::checkpoint::record::Checkpoint;
+use crate::checkpoint::record::{Checkpoint, Unconfirmed};
 use crate::error::{EngineError, Result};
 use crate::event::Order;
 use crate::expr::{Program, Residual};
@@ -130,9 +130,9 @@ pub fn assemble(
     connectors: &dyn Connectors,
     clock: Arc<dyn Clock>,
     restored: Option<&Restored<'_>>,
-    attempt: u64,
+    log: Option<&Log>,
 ) -> Result<Assembled> {
-    Assembly { blueprint, layout, connectors, clock, restored, attempt }.build()
+    Assembly { blueprint, layout, connectors, clock, restored, log }.build()
 }
 
 /// Publishes what the last epoch of a finished job prepared: the job may have died between its last record and that.
@@ -146,8 +146,8 @@ pub fn confirm_finished(
     clock: Arc<dyn Clock>,
     restored: &Restored<'_>,
 ) -> Result<()> {
-    let (restored, attempt) = (Some(restored), restored.log.attempt());
-    Assembly { blueprint, layout, connectors, clock, restored, attempt }.sinks().map(drop)
+    let (restored, log) = (Some(restored), Some(restored.log));
+    Assembly { blueprint, layout, connectors, clock, restored, log }.sinks().map(drop)
 }
 
 struct Assembly<'a> {
@@ -156,7 +156,8 @@ struct Assembly<'a> {
     connectors: &'a dyn Connectors,
     clock: Arc<dyn Clock>,
     restored: Option<&'a Restored<'a>>,
-    attempt: u64,
+    /// `None`: without a checkpoint.
+    log: Option<&'a Log>,
 }
 
 type Rings = BTreeMap<(usize, usize), Vec<Vec<Option<(RingSender, RingReceiver)>>>>;
@@ -306,13 +307,15 @@ impl Assembly<'_> {
                 self.blueprint.plan.nodes.get(node.inputs[0]).map_or(&node.schema, |input| &input.schema);
             let sink = self.connectors.sink(connector, options, schema)?;
             let prepared = self.prepared(id);
+            let identity = self.identity(id);
+            sink.open(self.log.map(|log| log.place(&identity, self.layout.workers)).as_ref())?;
             if let Some(restored) = self.restored {
-                for earlier in restored.checkpoint.unconfirmed.get(&self.identity(id)).into_iter().flatten() {
-                    sink.confirm(earlier.epoch, &earlier.prepared)?;
-                }
+                let mut records = restored.checkpoint.unconfirmed.get(&identity).cloned().unwrap_or_default();
                 if !prepared.is_empty() {
-                    sink.confirm(restored.checkpoint.epoch, &prepared)?;
+                    let epoch = restored.checkpoint.epoch;
+                    records.push(Unconfirmed { epoch, prepared: prepared.clone() });
                 }
+                sink.recover(&records)?;
             }
             sink.clean(&prepared)?;
             sinks.insert(id, sink);
@@ -540,7 +543,7 @@ impl Assembly<'_> {
                     .collect();
                 let columns =
                     self.blueprint.plan.nodes.get(node.inputs[0]).map_or(0, |input| input.schema.len());
-                let mut writer = sink.writer(worker, self.attempt, pending)?;
+                let mut writer = sink.writer(worker, self.log.map_or(1, Log::attempt), pending)?;
                 writer.set_waker(Arc::clone(waker));
                 Box::new(SinkOperator::new(writer, columns))
             }

@@ -13,6 +13,7 @@ use crate::checkpoint::store::{ObjectStorePlace, Store};
 use crate::error::{EngineError, Result};
 use crate::operators::error_policy::OnError;
 use crate::runtime::dealer::Dealer;
+use crate::sink::Sink;
 use crate::time::{Clock, Instant, SystemClock, Timestamp};
 use arrow::array::RecordBatch;
 use dataflare_plan::Plan;
@@ -114,6 +115,7 @@ struct Running {
     shared: Arc<Shared>,
     control: Arc<Control>,
     dealers: Vec<(String, Arc<Dealer>)>,
+    sinks: Vec<(String, Arc<dyn Sink>)>,
     outcome: Arc<Outcome>,
     tasks: Vec<(String, String)>,
     clock: Arc<dyn Clock>,
@@ -153,7 +155,7 @@ impl Job {
             return Ok(Self { running: None, attempt, restored_epoch });
         }
         let assembled =
-            assemble(&blueprint, &layout, connectors, Arc::clone(&clock), restored.as_ref(), attempt)?;
+            assemble(&blueprint, &layout, connectors, Arc::clone(&clock), restored.as_ref(), log.as_ref())?;
         if let Some(log) = &log {
             let json = blueprint.plan.to_public_json();
             log.write_plan(&fingerprint(&json), &json)?;
@@ -161,6 +163,8 @@ impl Job {
         let control = Arc::new(Control::default());
         let shared = Arc::clone(&assembled.parts.shared);
         let dealers = assembled.parts.dealers.clone();
+        let sinks = assembled.parts.roles.iter();
+        let sinks = sinks.filter_map(|role| role.identity.clone().zip(role.sink.clone())).collect();
         let schedule = schedule(settings.checkpoint.as_ref());
         let started = clock.now();
         let outcome = {
@@ -172,7 +176,7 @@ impl Job {
             .iter()
             .map(|task| (task.place.clone(), format!("{:?}", task.kind).to_lowercase()))
             .collect();
-        let running = Running { shared, control, dealers, outcome, tasks, clock, started };
+        let running = Running { shared, control, dealers, sinks, outcome, tasks, clock, started };
         Ok(Self { running: Some(running), attempt, restored_epoch })
     }
 
@@ -240,6 +244,9 @@ impl Job {
         }
         let checkpoint = running.control.status();
         waits.extend(checkpoint.waits.iter().cloned());
+        for (name, sink) in &running.sinks {
+            waits.extend(sink.waits_for().map(|reason| format!("{name}: {reason}")));
+        }
         let now = running.clock.now();
         Status {
             state: running.state(),

@@ -142,14 +142,13 @@ impl Attempt<'_> {
             confirm_finished(self.blueprint, &layout, self.connectors, clock, restored)?;
             return Ok(true);
         }
-        let number = opened.log.attempt();
         let assembled = assemble(
             self.blueprint,
             &layout,
             self.connectors,
             Arc::<ManualClock>::clone(&clock),
             restored.as_ref(),
-            number,
+            Some(&opened.log),
         )?;
         drive(assembled, opened.log, &clock, random, faults, stage)
     }

@@ -40,7 +40,7 @@ impl Stepped {
             on_error,
         };
         let shown: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
-        let assembled = assemble(&blueprint, &layout, connectors, shown, None, 1)?;
+        let assembled = assemble(&blueprint, &layout, connectors, shown, None, None)?;
         let schedule =
             Schedule { interval_ns: u64::MAX, min_pause_ns: 0, timeout_ns: u64::MAX, tolerated_failures: 0 };
         let coordinator = Coordinator::new(assembled.parts, None, schedule, Arc::new(Control::default()));
