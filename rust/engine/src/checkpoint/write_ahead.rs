@@ -153,10 +153,10 @@ fn restored(mut records: RecordBatch) -> Batch {
 #[cfg(test)]
 mod tests {
     use super::WriteAhead;
-    use crate::checkpoint::store::{ObjectStorePlace, Store};
+    use crate::checkpoint::store::ObjectStorePlace;
     use crate::event::Batch;
     use crate::sink::Place;
-    use arrow::array::{Array, Int64Array, RecordBatch, UInt8Array};
+    use arrow::array::{Int64Array, RecordBatch, UInt8Array};
     use std::sync::Arc;
 
     fn place() -> Place {
