@@ -270,3 +270,9 @@ def test_enum_stays_an_enum_in_functions_of_python() -> None:
         kinds.stream.apply(lambda lf: lf.filter(pl.col("kind") != "y")),
     ):
         dff.testing.check(query, seeds=5)
+
+
+def test_concat_of_frames_in_event_time_order_has_none_though_the_time_is_gone() -> None:
+    rows = source(1).stream.with_watermark("ts", delay="10m").select("k", "v", "f")
+    with pytest.raises(UnsupportedQuery, match="unique\\(keep='last'\\)"):
+        dff.explain(pl.concat([rows, rows.filter(pl.col("v") > 0)]).unique("k", keep="last"))

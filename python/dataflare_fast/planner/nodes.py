@@ -489,7 +489,9 @@ class NodePlanner:
             event_time=event_time,
             event_time_ends=ends,
         )
-        ordered = not watermarked and all(one.order == "logical" and one.positioned for one in frames)
+        # Rows whose event time is gone still stand in its order.
+        timed = watermarked or any(frame.ended is not None for frame in frames)
+        ordered = not timed and all(one.order == "logical" and one.positioned for one in frames)
         return Frame(
             node=node,
             schema=schema,

@@ -158,7 +158,7 @@ class _Draft:
         inexact: columns that agree with Polars' but for their last bits; nothing is computed of them.
         open_lists: columns of lists without order; nothing is computed of them either.
         names: so many new names were given.
-        appended: so many steps appended 24 bits to the places of rows, which have 64.
+        appended: a step made rows of rows, whose places have room for one such step.
     """
 
     draw: random.Random
@@ -173,7 +173,7 @@ class _Draft:
     inexact: set[str] = field(default_factory=set)
     open_lists: set[str] = field(default_factory=set)
     names: int = 0
-    appended: int = 0
+    appended: bool = False
 
     def start(self) -> None:
         numbers = self.draw.sample(range(SOURCES), k=self.draw.choice([1, 1, 1, 2]))
@@ -431,6 +431,8 @@ def _join(draft: _Draft) -> None:
 
 def _explode(draft: _Draft) -> None:
     """A row for each value of a list; without one, for each word of a text, or for two columns."""
+    if draft.appended:
+        return
     lists = draft.columns("list", but=list(draft.opaque))
     texts = draft.columns("string", but=list(draft.opaque))
     numbers = draft.columns("integer date boolean", but=[draft.time, *draft.opaque, *draft.rounded])
@@ -444,6 +446,7 @@ def _explode(draft: _Draft) -> None:
         frame = frame.with_columns(made.alias(name))
     else:
         return
+    draft.appended = True
     draft.take(f"{step}{name}", frame.explode(name))
     draft.placed = draft.positioned = False
 
@@ -465,7 +468,7 @@ def _unpivot(draft: _Draft) -> None:
 
 def _apply(draft: _Draft) -> None:
     """A part that Polars runs."""
-    if draft.appended > 1:
+    if draft.appended:
         return
     drawn, kept = draft.drawn(EXPRESSIONS), draft.drawn(PREDICATES)
     if drawn is None or drawn[2] or kept is None or kept[2]:
@@ -473,7 +476,7 @@ def _apply(draft: _Draft) -> None:
     name = draft.new_name()
     draft.put(name, inexact=drawn[1].inexact)
     made = draft.frame.stream.apply(lambda lf: lf.with_columns(drawn[0].alias(name)).filter(kept[0]))
-    draft.appended += 1
+    draft.appended = True
     draft.take(f"apply {name} = {drawn[0]}; {kept[0]}", made)
     _lose_places(draft)
 
@@ -481,9 +484,9 @@ def _apply(draft: _Draft) -> None:
 def _map_batches(draft: _Draft) -> None:
     """A function of Python; event time ends there."""
     kept = draft.drawn(PREDICATES)
-    if kept is None or kept[2] or draft.time is not None or draft.appended > 1:
+    if kept is None or kept[2] or draft.time is not None or draft.appended:
         return
-    draft.appended += 1
+    draft.appended = True
     draft.take(
         f"map_batches {kept[0]}",
         draft.frame.stream.map_batches(lambda rows: rows.filter(kept[0]), draft.schema),
@@ -587,6 +590,8 @@ def _watermark(draft: _Draft) -> None:
     marked = draft.frame.stream.with_watermark(name, delay=delay)
     if draft.draw.random() < 0.05:
         draft.take(f"late of {name} {delay}", marked.stream.late())
+        # A concat of such rows is refused, as one of rows whose event time is gone.
+        draft.positioned = False
         return
     draft.take(f"with_watermark {name} {delay}", marked)
     draft.time = name
@@ -759,8 +764,9 @@ def _final_sort(draft: _Draft) -> None:
 
 
 def _forget_lost_time(draft: _Draft) -> None:
-    if draft.time not in draft.schema:
-        draft.time = None
+    if draft.time is not None and draft.time not in draft.schema:
+        # Rows still stand in the order of the time that is gone.
+        draft.time, draft.positioned = None, False
 
 
 def _text(exprs: Sequence[pl.Expr]) -> str:
