@@ -35,10 +35,12 @@ LAYERS = [
     ["sql"],
     ["planner"],
     ["job"],
-    ["progress", "results"],
+    ["monitoring", "progress", "results"],
     ["engine"],
     ["testing"],
     [""],  # the package itself: public names only
+    ["targets"],
+    ["console", "service"],
     ["cli"],
     ["mypy_plugin"],
 ]

@@ -88,6 +88,7 @@ def test_wheel_has_both_modules_once_and_for_abi3(wheel: Path, files: list[str])
 
 def test_wheel_has_stubs_and_types(files: list[str]) -> None:
     wanted = {"py.typed", "_core.pyi", "_native.pyi", "__init__.py", "udf/native.py"}
+    wanted |= {"console/assets/index.html", "monitoring/files/grafana.json"}
     assert {f"dataflare_fast/{name}" for name in wanted} <= set(files)
 
 
@@ -95,7 +96,8 @@ def test_wheel_has_nothing_else(files: list[str]) -> None:
     folders = {name.split("/")[0].split("-")[0] for name in files}
     assert folders == {"dataflare_fast"}
     endings = {Path(name).suffix for name in files if ".dist-info/" not in name}
-    assert endings == {".py", ".pyi", ".so", ".typed"}
+    pages = {".css", ".html", ".js", ".json", ".svg", ".yml"}
+    assert endings == {".py", ".pyi", ".so", ".typed"} | pages
 
 
 def test_wheel_says_what_it_needs(metadata: Message) -> None:

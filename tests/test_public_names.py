@@ -20,6 +20,7 @@ def test_public_names_are_these() -> None:
         "explain",
         "follow",
         "from_batches",
+        "monitoring",
         "nexmark",
         "read_checkpoint",
         "scan_avro",

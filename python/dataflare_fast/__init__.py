@@ -16,6 +16,7 @@ except ImportError as error:
 from dataflare_fast import (
     errors,
     frame,  # noqa: F401 - registers the namespace `.stream`
+    monitoring,
     testing,
     udf,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "explain",
     "follow",
     "from_batches",
+    "monitoring",
     "nexmark",
     "read_checkpoint",
     "scan_avro",

@@ -329,7 +329,7 @@ class Engine(pl.Engine):
         chosen = _job_name(wanted, checkpoint)
         core = self._start(planned, chosen, checkpoint)
         folder = None if checkpoint is None else checkpoint.folder / chosen
-        job = Job(core, chosen, planned.json, folder)
+        job = Job(core, chosen, planned.json, folder, self._settings.parallelism)
         if job.was_finished and checkpoint is not None:
             tell(
                 f"job '{chosen}' had finished, nothing was run (its state: {checkpoint.folder / chosen}). "

@@ -19,7 +19,7 @@ from dataflare_fast.words.hopping import hopping_offset
 from dataflare_fast.words.letters import letter_columns
 from dataflare_fast.words.map_batches import MapBatches
 from dataflare_fast.words.marks import Emit, Errors, Name
-from dataflare_fast.words.metric import Metric
+from dataflare_fast.words.metric import DEFAULT_BUCKETS, Metric, MetricKind, histogram, metric_kind
 from dataflare_fast.words.native import Native
 from dataflare_fast.words.servers import ServerSinks
 from dataflare_fast.words.session import SessionGroupBy
@@ -121,16 +121,28 @@ class StreamWords(ServerSinks):
         """
         return Name(self._lf, text).frame()
 
-    def metric(self, name: str, expr: pl.Expr, by: str | Sequence[str] | None = None) -> pl.LazyFrame:
-        """Keeps a number of the rows that go by, which `job.metrics(name)` shows. Changes no row.
+    def metric(
+        self,
+        name: str,
+        expr: pl.Expr,
+        by: str | Sequence[str] | None = None,
+        *,
+        kind: MetricKind | None = None,
+        buckets: Sequence[float] = DEFAULT_BUCKETS,
+    ) -> pl.LazyFrame:
+        """Keeps a number of the rows that go by, which `job.metrics(name)` and `/metrics` show. Changes no
+        row.
 
         Args:
-            name: unique within a job.
-            expr: one aggregate, such as `pl.len()` or `pl.col("price").sum()`; counted since this start.
-            by: columns whose values have a number each.
+            name: unique within a job; letters, digits and `_`.
+            expr: one aggregate, such as `pl.len()` or `pl.col("price").sum()`; counted since this start. Of a
+                histogram: the number of each row.
+            by: columns whose values have a number each; `/metrics` shows up to 1000 of them.
+            kind: `"counter"` (the name ends in `_total`), `"gauge"` or `"histogram"`; None: as the name ends.
+            buckets: of a histogram: upper bounds that rise.
 
         Raises:
-            CallError: no number, or no such column.
+            CallError: no number, no such column, or a name of another kind.
 
         Example:
             >>> import polars as pl
@@ -141,7 +153,12 @@ class StreamWords(ServerSinks):
             (True, [2])
         """
         columns = [] if by is None else [by] if isinstance(by, str) else list(by)
-        return Metric(self._lf, name, expr, columns).frame()
+        found = metric_kind(name, kind)
+        if found == "histogram":
+            return histogram(self._lf, name, expr, columns, buckets)
+        if buckets is not DEFAULT_BUCKETS:
+            raise CallError(f"metric '{name}': buckets: a {found} has none; write kind='histogram'")
+        return Metric(self._lf, name, expr, columns, found).frame()
 
     def group_by_hopping(
         self,

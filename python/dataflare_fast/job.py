@@ -121,11 +121,14 @@ class Job:
         name: str,
         plan_json: str | None = None,
         checkpoint_path: str | Path | None = None,
+        parallelism: int = 1,
     ) -> None:
         self._core = core
         self._plan_json = plan_json
+        self._nodes: list[dict[str, Any]] | None = None
         self._checkpoint_path = checkpoint_path
         self.name = name
+        self.parallelism = parallelism
 
     @property
     def was_finished(self) -> bool:
@@ -193,16 +196,26 @@ class Job:
 
         Returns:
             One row for each operator, in the order of the data; rows_aside are late rows and dead letters,
-            watermark is in units of the time column (null: none yet). Of a metric: the columns of its `by`
-            and `value`, as of at most a fifth of a second ago; none before its first row.
+            watermark is in units of the time column (null: none yet); busy and blocked (no room for results)
+            are sums over workers. Of a metric: the columns of its `by` and `value`, as of at most a fifth of
+            a second ago; none before its first row. Of a histogram: `by`, `le`, `value` (how many values are
+            not above `le`) and `sum` (of all values).
 
         Raises:
             CallError: the job has no metric of this name, or has not shown it yet.
         """
         if name is not None:
             values = dict(self._core.metric_values())
+            if f"{name}:bucket" in values and f"{name}:sum" in values:
+                bounds = next(
+                    one["bounds"] for one in self.plan_nodes() if one.get("metric") == f"{name}:bucket"
+                )
+                return _histogram(
+                    pl.DataFrame(values[f"{name}:bucket"]), pl.DataFrame(values[f"{name}:sum"]), bounds
+                )
             if name not in values:
-                raise CallError(f"metrics: expected one of {sorted(values)}, got '{name}'")
+                shown = sorted({one.partition(":")[0] for one in values})
+                raise CallError(f"metrics: expected one of {shown}, got '{name}'")
             return pl.DataFrame(values[name])
         return pl.DataFrame(json.loads(self._core.metrics()), schema=_METRICS)
 
@@ -252,6 +265,22 @@ class Job:
                 # The job has committed meanwhile, and taken files away that are no longer needed.
                 continue
         return read_checkpoint(path)
+
+    def metric_kinds(self) -> dict[str, str]:
+        """The metrics that the job has shown so far, each with its kind: counter, gauge or histogram."""
+        shown = {name.partition(":")[0] for name, _ in self._core.metric_values()}
+        kinds = {
+            one["metric"].partition(":")[0]: one["metric_kind"]
+            for one in self.plan_nodes()
+            if one["operator"] == "metric"
+        }
+        return {name: kind for name, kind in kinds.items() if name in shown}
+
+    def plan_nodes(self) -> list[dict[str, Any]]:
+        """The nodes of the plan in the order of the data, as `metrics()` numbers them. May hold secrets."""
+        if self._nodes is None:
+            self._nodes = [] if self._plan_json is None else json.loads(self._plan_json)["nodes"]
+        return self._nodes
 
     def splits(self) -> pl.DataFrame:
         """How far the splits of all sources are.
@@ -362,6 +391,20 @@ async def _wait_async(core: _core.Job, left_s: float | None) -> bool:
 
 def _slice_s(end_s: float | None) -> float:
     return _SLICE_S if end_s is None else min(_SLICE_S, max(0.0, end_s - time.monotonic()))
+
+
+def _histogram(counts: pl.DataFrame, sums: pl.DataFrame, bounds: list[float]) -> pl.DataFrame:
+    """Every bound of every label set, with what is not above it."""
+    by = [column for column in sums.columns if column != "value"]
+    ladder = pl.DataFrame({"le": [*bounds, float("inf")]})
+    every = sums.rename({"value": "sum"}).join(ladder, how="cross")
+    value = pl.col("value").fill_null(0).cum_sum()
+    return (
+        every.join(counts, on=[*by, "le"], how="left", nulls_equal=True)
+        .sort("le")
+        .with_columns(value.over(by) if by else value)
+        .select(*by, "le", "value", "sum")
+    )
 
 
 def _elapsed(nanoseconds: int) -> timedelta:

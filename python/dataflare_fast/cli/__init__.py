@@ -1,4 +1,4 @@
-"""The command `dataflare`: demo, run, explain, checkpoint, doctor.
+"""The command `dataflare`: demo, run, explain, checkpoint, doctor; serve and what asks a service.
 
 Exit codes: 0 all is well; 1 the job failed, or what was checked is not right; 2 a wrong call. Not here:
 behaviour, which the package has.
@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from dataflare_fast.cli import checkpoint, demo, doctor, run
+from dataflare_fast.cli import checkpoint, demo, doctor, run, service
 from dataflare_fast.errors import CallError, DataflareError
 
 __all__ = ["main"]
@@ -26,6 +26,7 @@ app.command("run")(run.run)
 app.command("explain")(run.explain)
 app.add_typer(checkpoint.app, name="checkpoint")
 app.command("doctor")(doctor.doctor)
+service.register(app)
 
 
 def main() -> None:

@@ -5,16 +5,14 @@ NAME is a LazyFrame (a lazy sink to run it), a list of them, or a function witho
 
 from __future__ import annotations
 
-import runpy
 from pathlib import Path
 from typing import Annotated
 
-import polars as pl
 import typer
 
 import dataflare_fast as dff
-from dataflare_fast.errors import CallError
 from dataflare_fast.progress import follow
+from dataflare_fast.targets import read_target
 
 __all__ = ["explain", "run"]
 
@@ -31,29 +29,11 @@ def run(
     """Runs lazy sinks until their input ends or Ctrl-C."""
     settings = None if checkpoint is None else dff.Checkpoint(checkpoint, interval=interval)
     engine = dff.Engine(checkpoint=settings, parallelism=parallelism)
-    with engine.start(*_frames(target), name=name) as job:
+    with engine.start(*read_target(target), name=name) as job:
         follow(job)
 
 
 def explain(target: _Target) -> None:
     """Shows how the engine would run a query."""
-    for frame in _frames(target):
+    for frame in read_target(target):
         print(dff.explain(frame))
-
-
-def _frames(target: str) -> list[pl.LazyFrame]:
-    file, colon, name = target.rpartition(":")
-    if not colon or not file:
-        raise CallError(f"expected FILE.py:NAME, got {target}")
-    if not Path(file).is_file():
-        raise CallError(f"expected a Python file, got {file}, which is not there")
-    names = runpy.run_path(file)
-    if name not in names:
-        raise CallError(f"{file} has no name '{name}'")
-    value = names[name]
-    if callable(value) and not isinstance(value, pl.LazyFrame):
-        value = value()
-    frames = list(value) if isinstance(value, list | tuple) else [value]
-    if not frames or not all(isinstance(frame, pl.LazyFrame) for frame in frames):
-        raise CallError(f"{target}: expected a LazyFrame or a list of them, got {type(value).__name__}")
-    return frames

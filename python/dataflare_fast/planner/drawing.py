@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Final
 
-__all__ = ["draw"]
+__all__ = ["NodeLabel", "draw", "node_labels"]
 
 _WIDTH: Final = 260
 _HEIGHT: Final = 46
@@ -24,8 +24,14 @@ _SEEN: Final = " (see above)"
 
 
 @dataclass(slots=True)
-class _Label:
-    """What the text says of a node."""
+class NodeLabel:
+    """What the text says of a node.
+
+    Args:
+        title: its line.
+        notes: the lines below it.
+        exchange: how rows come to it from other workers.
+    """
 
     title: str
     notes: list[str] = field(default_factory=list)
@@ -43,7 +49,7 @@ def draw(text: str, plan_json: str) -> str:
         An `<svg>` element.
     """
     nodes = json.loads(plan_json)["nodes"]
-    labels = _labels(text)
+    labels = node_labels(text)
     levels: list[int] = []
     for node in nodes:
         levels.append(max((levels[one] + 1 for one in node["inputs"]), default=0))
@@ -67,23 +73,24 @@ def draw(text: str, plan_json: str) -> str:
         'fill="none" stroke="currentColor" role="img">'
     ]
     for number, node in enumerate(nodes):
-        label = labels.get(number, _Label(node["operator"]))
+        label = labels.get(number, NodeLabel(node["operator"]))
         parts += [_edge(place[one], place[number], label.exchange) for one in node["inputs"]]
     for number, node in enumerate(nodes):
-        label = labels.get(number, _Label(node["operator"]))
+        label = labels.get(number, NodeLabel(node["operator"]))
         parts.append(_box(place[number], node["operator"], label))
     parts.append("</svg>")
     return "".join(parts)
 
 
-def _labels(text: str) -> dict[int, _Label]:
-    labels: dict[int, _Label] = {}
-    current = _Label("")
+def node_labels(text: str) -> dict[int, NodeLabel]:
+    """What the text of `explain` says of each node, by its number."""
+    labels: dict[int, NodeLabel] = {}
+    current = NodeLabel("")
     for line in text.splitlines():
         content = line.strip()
         if (found := _NODE.fullmatch(content)) is not None:
             if not found[2].endswith(_SEEN):
-                current = labels.setdefault(int(found[1]), _Label(found[2]))
+                current = labels.setdefault(int(found[1]), NodeLabel(found[2]))
         elif content.startswith("- "):
             current.notes.append(content[2:])
         elif content.startswith("~ "):
@@ -103,7 +110,7 @@ def _edge(above: tuple[float, float], below: tuple[float, float], exchange: str 
     return f"<g>{path}{text}{escape(_short(exchange))}</text></g>"
 
 
-def _box(at: tuple[float, float], operator: str, label: _Label) -> str:
+def _box(at: tuple[float, float], operator: str, label: NodeLabel) -> str:
     x, y = at
     title = label.title.removeprefix(operator).strip()
     note = label.notes[0] if label.notes else ""

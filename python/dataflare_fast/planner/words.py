@@ -276,6 +276,8 @@ class WordPlanner:
             fields={
                 "metric": word.metric,
                 "by": list(word.by),
+                "metric_kind": word.kind,
+                "bounds": list(word.bounds),
                 "aggregate": {**aggregates[0], "name": "value"},
             },
         )
