@@ -106,6 +106,23 @@ def _with_arrival(bid: pl.LazyFrame) -> pl.LazyFrame:
     return bid.with_columns(arrival=pl.lit(clock) + (TS - pl.lit(start)) * 3)
 
 
+def _mean_of_last_winning_bids(tables: Tables) -> pl.LazyFrame:
+    closes, came = pl.col("expires"), pl.col("ts_right")
+    # The last condition follows from the first two, and says how long a bid is kept.
+    is_open = (came >= TS) & (came <= closes) & (came >= closes - AUCTION_LENGTH)
+    winning = (
+        tables.closing_auctions()
+        .join(tables.timed().bid, left_on="id", right_on="auction")
+        .filter(is_open)
+        .group_by("id", "seller", "expires")
+        .agg(final=PRICE.max())
+    )
+    last_ten = pl.col("final").rolling_mean(10, min_samples=1)
+    return winning.select(
+        "seller", "id", "expires", mean=last_ten.over("seller", order_by=pl.struct("expires", "id"))
+    )
+
+
 def _hot_items(tables: Tables) -> pl.LazyFrame:
     counts = (
         tables.timed()
@@ -309,6 +326,20 @@ QUERIES = {
                 from bid, range(5) as hop(back) group by 1, 2)
             select auction, num, ts from counts
             join (select ts, max(num) as most from counts group by 1) using (ts) where num >= most""",
+    ),
+    "q6": NexmarkQuery(
+        title="mean of the last ten winning bids of each seller",
+        bar=0.7,
+        trap="the reference says `10 PRECEDING`, which is a frame of eleven rows, and orders by the time of "
+        "the winning bid, which is known only when the auction closes; here ten rows in the order of closing",
+        ours=_mean_of_last_winning_bids,
+        duckdb="""
+            select seller, id, expires, avg(final) over (
+                partition by seller order by expires, id rows between 9 preceding and current row) as mean
+            from (
+                select a.id, a.seller, a.expires, max(b.price) as final
+                from auction a join bid b on a.id = b.auction
+                where b.ts between a.ts and a.expires group by all)""",
     ),
     "q7": NexmarkQuery(
         title="highest bid of each window, joined back to the bids",

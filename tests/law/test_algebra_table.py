@@ -158,6 +158,10 @@ REFUSED: dict[str, tuple[Query, str]] = {
         "does not show",
     ),
 }
+RUNS["order_by time and what decides between equal times"] = lambda a, _b: (
+    timed(a).select("ts", "k", "v").with_columns(x=V.cum_sum().over("k", order_by=pl.struct("ts", "v")))
+)
+RUNS["sort by time and more"] = lambda a, _b: timed(a).select("ts", "v").sort("ts", "v")
 BIDS = dff.nexmark().bid.stream.with_watermark("ts", delay="4s")
 AUCTIONS = dff.nexmark().auction.stream.with_watermark("ts", delay="4s")
 ENDLESS: dict[str, tuple[pl.LazyFrame, str]] = {
@@ -178,6 +182,12 @@ ENDLESS: dict[str, tuple[pl.LazyFrame, str]] = {
     "windows": (
         BIDS.group_by_dynamic("ts", every="10s", group_by="auction").agg(pl.len()),
         "append: each result once, when it is final",
+    ),
+    "windows in order": (
+        BIDS.group_by_dynamic("ts", every="10s", group_by="auction")
+        .agg(n=pl.len())
+        .sort("ts", "n", "auction"),
+        "state: rows until the watermark has passed them",
     ),
     "updates of windows": (
         BIDS.group_by_dynamic("ts", every="10s", group_by="auction").agg(pl.len()).stream.emit("update"),

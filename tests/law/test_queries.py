@@ -275,6 +275,16 @@ IN_ORDER: dict[str, Query] = {
     ),
     "unpivot in order": lambda lf: lf.unpivot(["v", "n"], index="k"),
     "event time": watermarked,
+    "sort by time and more": lambda lf: watermarked(lf).sort(
+        "ts",
+        "v",
+        "k",
+        "f",
+        "n",
+        descending=[False, True, False, False, True],
+        nulls_last=[False, True, False, True, False],
+    ),
+    "windows in order": lambda lf: COUNTS(lf).sort("ts", "rows", "k", descending=[False, True, False]),
     "merge_sorted": lambda lf: watermarked(lf).merge_sorted(
         watermarked(source(9)), key="ts", maintain_order=True
     ),

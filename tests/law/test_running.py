@@ -133,6 +133,28 @@ def windows(lf: pl.LazyFrame) -> pl.LazyFrame:
     return watermarked(lf).group_by_dynamic("ts", every="10m", group_by="k").agg(rows=pl.len(), sum=V.sum())
 
 
+TIES: dict[str, Query] = {
+    # By all columns that are shown, so that rows that are equal in them all may change places.
+    "ties by another column": lambda lf: (
+        watermarked(lf)
+        .select("ts", "k", "v")
+        .with_columns(x=V.cum_sum().over("k", order_by=pl.struct("ts", "v")))
+    ),
+    "ties of a row number": lambda lf: (
+        watermarked(lf)
+        .select("ts", "k", "n", "v")
+        .with_columns(x=pl.int_range(pl.len()).over("k", order_by=pl.struct("ts", "v", "n")))
+    ),
+    "all windows in one order": lambda lf: windows(lf).with_columns(
+        x=pl.col("sum").cum_sum().over(order_by=pl.struct("ts", "k"))
+    ),
+    "above a join": lambda lf: (
+        watermarked(lf)
+        .join(pl.LazyFrame({"k": ["a", "b"], "label": ["A", "B"]}), on="k")
+        .select("ts", "label", "v")
+        .with_columns(x=V.shift(1).over("label", order_by=pl.struct("ts", "v")))
+    ),
+}
 RANKS: dict[str, Query] = {
     f"rank of the event time, {method}": (
         lambda lf, method=method: watermarked(lf).with_columns(x=TS.rank(method).over("k"))  # type: ignore[misc]
@@ -163,6 +185,7 @@ QUERIES: dict[str, Query] = {
     **{f"{name}, without event time": unordered(expr) for name, expr in {**FUNCTIONS, **KEYED}.items()},
     **{f"{name}, above windows": query for name, query in ABOVE_WINDOWS.items()},
     **RANKS,
+    **TIES,
     "frame rolling": rolled("right"),
     "frame rolling by a key": rolled("right", "k"),
     "frame rolling closed left": rolled("left", "k"),
@@ -373,6 +396,15 @@ def test_explain_says_what_is_remembered() -> None:
     rolled = dff.explain(bids.rolling("ts", period="10s").agg(price.max()))
     assert "rows until the watermark has passed them and the period of their windows" in rolled
     assert "~ exchange: all rows to one worker" in rolled
+
+
+def test_functions_in_another_order_have_an_operator_of_their_own() -> None:
+    lf = watermarked(source(1)).with_columns(
+        a=V.cum_sum().over("k", order_by=pl.struct("ts", "v")), b=V.shift(1).over("k", order_by="ts")
+    )
+    text = dff.explain(lf)
+    assert text.count(" running by k") == 2
+    assert "running by k ties by v" in text
 
 
 def test_functions_with_the_same_keys_share_an_operator() -> None:

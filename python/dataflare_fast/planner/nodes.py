@@ -344,11 +344,19 @@ class NodePlanner:
         if is_by_time and (frame.endless or (order == "logical" and frame.order == "logical")):
             # Logical order is event-time order already; rows of groups leave in it, but for ties.
             return frame if ir.slice is None else building.head(frame, *ir.slice, any_rows=False)
-        if frame.endless:
+        first = ir.by[0]
+        is_by_time_first = (
+            ir.slice is None
+            and isinstance(first, ColumnNode)
+            and first.name == frame.event_time
+            and not ir.descending[0]
+            and len(ir.by) > 1
+        )
+        if frame.endless and not is_by_time_first:
             building.refusals.add(
                 f"sort({text})",
                 "the input is endless, so the smallest row may always be still to come",
-                "sort by the event time alone, or sort where the result is read",
+                "the event time as the first column of the sort, or sort where the result is read",
             )
         if ir.slice is not None and ir.slice[0] < 0:
             building.refusals.add(
@@ -356,9 +364,16 @@ class NodePlanner:
                 "it needs the whole input again, from the end",
                 f"sort({text}, descending=True).head({ir.slice[1]})",
             )
-        return self._sorted(ir, frame)
+        return self._sorted(ir, frame, by_time=is_by_time_first)
 
-    def _sorted(self, ir: SortIR, frame: Frame) -> Frame:
+    def _sorted(self, ir: SortIR, frame: Frame, *, by_time: bool) -> Frame:
+        """A sort node.
+
+        Args:
+            ir: the sort.
+            frame: its input.
+            by_time: a row leaves when the watermark has passed it, not at the end.
+        """
         building = self._building
         names, computed = [], columns_of(frame.schema)
         for number, key in enumerate(ir.by):
@@ -372,6 +387,8 @@ class NodePlanner:
             "by": [{"column": name, "descending": down, "nulls_last": last} for name, down, last in keys],
             "slice": None if ir.slice is None else [max(part, 0) for part in ir.slice],
         }
+        if by_time:
+            fields["by_time"] = True
         node = building.graph.add(
             "sort", [below.node], below.schema, event_time=below.event_time, fields=fields
         )
@@ -380,7 +397,7 @@ class NodePlanner:
 
     def _slice(self, ir: SliceIR, emit: EmitRequest | None, last: bool) -> Frame:
         frame = self.frame(ir.inputs[0], emit)
-        if frame.order == "sorted" and ir.offset >= 0:
+        if frame.order == "sorted" and not frame.endless and ir.offset >= 0:
             return self._slice_of_sorted(ir, frame)
         return self._building.head(frame, ir.offset, ir.rows, any_rows=last)
 

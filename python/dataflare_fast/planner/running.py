@@ -258,13 +258,13 @@ class _Lifting:
             refusals.add(
                 part,
                 "Polars does not show which columns a list in order_by has",
-                "the event time alone",
+                "a struct of them: order_by=pl.struct('ts', 'id')",
             )
             return None
         is_struct = isinstance(order, FunctionNode) and order.name == "struct"
         columns = order.children() if is_struct else (order,)
         names = tuple(one.name for one in columns if isinstance(one, ColumnNode))
-        if len(names) == len(columns) == 1 and names[0] == frame.event_time:
+        if len(names) == len(columns) and names[0] == frame.event_time:
             return names
         if len(names) == len(columns) == 1 and names[0] in sources_of(frame):
             # A coarser time leaves rows as they stand, which is the logical order or none.
@@ -272,7 +272,8 @@ class _Lifting:
         rewrite = "with_watermark(column, delay=...) on the column of order_by"
         if frame.event_time is not None:
             rewrite = (
-                f"order_by='{frame.event_time}' alone; rows of equal time stand in the order of the input"
+                f"order_by='{frame.event_time}' alone; rows of equal time stand in the order of the input; "
+                f"or order_by=pl.struct('{frame.event_time}', ...) with the columns that decide between them"
             )
         refusals.add(part, "rows are in order by their event time first", rewrite)
         return None
@@ -631,7 +632,7 @@ class _Lifting:
             )
             if frame.event_time is not None:
                 rewrite += (
-                    f", or .over(keys, order_by='{frame.event_time}') of groups by those keys and that time"
+                    f", or .over(keys, order_by=pl.struct('{frame.event_time}', ...)), which orders them"
                 )
             refusals.add(text, "it depends on the order of rows, and its input has none", rewrite)
 

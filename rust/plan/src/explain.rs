@@ -103,6 +103,9 @@ impl Drawing<'_> {
             Operator::Running { .. } | Operator::Over { .. } => {
                 notes.push(state(self.plan.state_ends(id)).to_owned())
             }
+            Operator::Sort { by_time: true, .. } => {
+                notes.push("state: rows until the watermark has passed them".to_owned())
+            }
             Operator::Sort { .. } => notes.push("state: all rows until the input ends".to_owned()),
             Operator::Source { bounded, options, .. } => {
                 if !bounded {
@@ -146,7 +149,7 @@ fn details(node: &Node) -> String {
         Operator::Project { exprs } => format!(" {}", list(exprs.iter().map(named))),
         Operator::Head { offset: 0, rows } => format!(" {rows}"),
         Operator::Head { offset, rows } => format!(" {rows} after {offset}"),
-        Operator::Sort { by, slice } => {
+        Operator::Sort { by, slice, .. } => {
             let slice =
                 slice.map(|(offset, rows)| format!(", {rows} rows after {offset}")).unwrap_or_default();
             format!(" by {}{slice}", list(by.iter().map(sort_key)))
@@ -191,13 +194,14 @@ fn details(node: &Node) -> String {
         Operator::Over { keys: by, aggregates } => {
             format!(" {}: {}", keys(by), list(aggregates.iter().map(|one| one.text.clone())))
         }
-        Operator::Running { keys, functions } => {
-            let by = if keys.is_empty() {
-                String::new()
-            } else {
-                format!(" by {}", list(keys.iter().map(|key| column_text(key))))
+        Operator::Running { keys, functions, ties } => {
+            let part = |word: &str, columns: Vec<String>| match columns.as_slice() {
+                [] => String::new(),
+                _ => format!(" {word} {}", list(columns.into_iter())),
             };
-            format!("{by}: {}", list(functions.iter().map(|one| one.text.clone())))
+            let by = part("by", keys.iter().map(|key| column_text(key)).collect());
+            let ties = part("ties by", ties.iter().map(|tie| column_text(&tie.column)).collect());
+            format!("{by}{ties}: {}", list(functions.iter().map(|one| one.text.clone())))
         }
         Operator::Explode { columns, .. } => format!(" {}", keys(columns)),
         Operator::MapFrame { text, .. } => format!(" {text} [python]"),

@@ -149,6 +149,7 @@ impl Plan {
                     false => StateEnds::Remembers,
                 }
             }
+            Operator::Sort { by_time: true, .. } if timed => StateEnds::Period,
             Operator::Sort { .. } | Operator::Head { .. } => StateEnds::Input,
             _ => StateEnds::Stateless,
         }

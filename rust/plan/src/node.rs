@@ -87,6 +87,9 @@ pub enum Operator {
     /// A final sort of a bounded frame.
     Sort {
         by: Vec<SortKey>,
+        /// The first key is the event time, ascending: a row leaves when the watermark is above its time.
+        #[serde(default)]
+        by_time: bool,
         /// (offset, rows) of a slice right above.
         #[serde(default)]
         slice: Option<(u64, u64)>,
@@ -171,7 +174,13 @@ pub enum Operator {
     },
     /// Functions of a row and the earlier ones of its key (`over(key, order_by=time)`, `rolling`). The output is the
     /// input's columns, then one for each function; a row leaves when the watermark is above its time.
-    Running { keys: Vec<String>, functions: Vec<RunningFunction> },
+    Running {
+        keys: Vec<String>,
+        functions: Vec<RunningFunction>,
+        /// What comes after the event time in `order_by`, before the logical order.
+        #[serde(default)]
+        ties: Vec<SortKey>,
+    },
     /// Aggregates of all rows of a key beside each of its rows; one key is the event time. Columns as for `running`.
     Over { keys: Vec<String>, aggregates: Vec<Aggregate> },
     /// One row for each item of the lists of `columns`, which are exploded side by side.

@@ -107,8 +107,9 @@ impl Plan {
             let with = |by: &[String], on: &String| by.iter().chain([on]).cloned().collect::<Vec<_>>();
             return self.check_join(node, &with(left_by, left_on), &with(right_by, right_on), columns);
         }
-        if let Operator::Running { keys, functions } = &node.operator {
-            return self.check_running(node, keys, functions);
+        if let Operator::Running { keys, functions, ties } = &node.operator {
+            let read: Vec<&String> = keys.iter().chain(ties.iter().map(|tie| &tie.column)).collect();
+            return self.check_running(node, &read, functions);
         }
         let needs = self.columns_read(node);
         for column in needs {
@@ -165,14 +166,14 @@ impl Plan {
     fn check_running(
         &self,
         node: &Node,
-        keys: &[String],
+        read: &[&String],
         functions: &[RunningFunction],
     ) -> Result<(), String> {
         let input = node.inputs.first().and_then(|input| self.nodes.get(*input));
         let mut known = input.map(|input| input.schema.clone()).unwrap_or_default();
-        for key in keys {
-            if !known.iter().any(|field| &field.name == key) {
-                return Err(format!("reads column '{key}', which its input lacks"));
+        for name in read {
+            if !known.iter().any(|field| &field.name == *name) {
+                return Err(format!("reads column '{name}', which its input lacks"));
             }
         }
         for one in functions {

@@ -1,4 +1,5 @@
-//! Running functions of each key: `over(key, order_by=time)`, `rolling`, `cum_sum` of a whole frame.
+//! Running functions of each key: `over(key, order_by=time)`, `rolling`, `cum_sum` of a whole frame; without a function
+//! it is `sort(time, ...)`.
 //!
 //! In: append batches, on the worker that owns the key. Out: the same rows with a column for each function, in logical
 //! order; a row leaves when the watermark is above its time, so that every row before it has come. Without event time the
@@ -8,6 +9,7 @@
 //! Cost: one sort of what came out of order, one key look-up and one step of each function a row.
 
 use super::logical_order::is_hidden;
+use super::sort_keys::SortKeys;
 use super::waiting::{Piece, Waiting};
 use super::{Flow, Input, Operator, Output};
 use crate::error::{EngineError, Result};
@@ -37,6 +39,8 @@ pub struct RunningType {
     /// Columns of the input.
     width: usize,
     time: Option<usize>,
+    /// What decides between rows of equal time, before their logical order.
+    ties: Option<SortKeys>,
     functions: Vec<RunningFunction>,
     /// By function: where its column, filter and fill stand, functions counted behind the input.
     inputs: Vec<[Option<usize>; 3]>,
@@ -51,8 +55,15 @@ impl RunningType {
     /// # Errors
     /// A node of another kind, or keys that cannot be compared.
     pub fn new(node: &Node, input: &Node) -> Result<Self> {
-        let Plan::Running { keys, functions } = &node.operator else {
-            return Err(EngineError::internal("running", format!("a {} node", node.operator.kind())));
+        let (keys, functions, ties) = match &node.operator {
+            Plan::Running { keys, functions, ties } => {
+                (keys.as_slice(), functions.as_slice(), ties.as_slice())
+            }
+            // Rows in order of their time and no function of them.
+            Plan::Sort { by, by_time: true, .. } => {
+                (&[] as &[String], &[] as &[RunningFunction], by.get(1..).unwrap_or_default())
+            }
+            other => return Err(EngineError::internal("running", format!("a {} node", other.kind()))),
         };
         let schema = arrow_schema(&node.schema);
         let index = |name: &String| column_index(&schema, name);
@@ -66,14 +77,15 @@ impl RunningType {
         });
         Ok(Self {
             keys: keys.iter().map(index).collect::<Result<_>>()?,
-            key_names: keys.clone(),
+            key_names: keys.to_vec(),
             key_type: KeyType::of(&key_types)?,
             width: input.schema.len(),
             time: input.event_time.as_ref().map(index).transpose()?,
+            ties: if ties.is_empty() { None } else { Some(SortKeys::new(ties, &input.schema)?) },
             inputs: inputs.collect::<Result<_>>()?,
             dtypes: functions.iter().map(|one| one.column.as_ref().and_then(dtype).cloned()).collect(),
             time_type: input.event_time.as_ref().and_then(dtype).cloned(),
-            functions: functions.clone(),
+            functions: functions.to_vec(),
             fields: schema.fields().iter().cloned().collect(),
             forwards: node.event_time.is_some(),
         })
@@ -146,10 +158,11 @@ impl RunningOperator {
     /// A function that its column's type does not have.
     pub fn new(shared: Arc<RunningType>) -> Result<Self> {
         Ok(Self {
-            waiting: Waiting::new(shared.time),
+            waiting: Waiting::new(shared.time).with_ties(shared.ties.clone()),
             keys: Keys::new(&shared.key_type),
             functions: shared.functions()?,
-            forgets: shared.functions.iter().all(|one| one.function.is_by_period()),
+            forgets: !shared.functions.is_empty()
+                && shared.functions.iter().all(|one| one.function.is_by_period()),
             slots: Vec::new(),
             rows: 0,
             schema: None,

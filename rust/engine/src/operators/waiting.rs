@@ -5,6 +5,7 @@
 //! what is done with the rows (`running.rs`, `over.rs`).
 
 use super::logical_order::{Place, places, with_place};
+use super::sort_keys::SortKeys;
 use crate::aggregate::words::widened_words;
 use crate::error::Result;
 use crate::event::{Batch, TIME};
@@ -20,6 +21,8 @@ const PIECE_ROWS: usize = 65_536;
 pub struct Waiting {
     /// The event-time column of the rows.
     time: Option<usize>,
+    /// What decides between rows of equal time, before their places.
+    ties: Option<SortKeys>,
     chunks: Vec<Chunk>,
     leaving: Leaving,
 }
@@ -53,6 +56,12 @@ impl Waiting {
     /// `time`: where the event time stands in the rows.
     pub fn new(time: Option<usize>) -> Self {
         Self { time, ..Self::default() }
+    }
+
+    /// Rows of equal time leave in the order of `ties`.
+    #[must_use]
+    pub fn with_ties(self, ties: Option<SortKeys>) -> Self {
+        Self { ties, ..self }
     }
 
     /// Takes rows.
@@ -104,7 +113,16 @@ impl Waiting {
             }
         }
         self.chunks = staying;
-        let order = if leaving.len() > 1 { merged(&leaving) } else { Vec::new() };
+        let order = match &self.ties {
+            Some(ties) if !leaving.is_empty() => {
+                let sources: Vec<&RecordBatch> = leaving.iter().map(|chunk| &chunk.records).collect();
+                let records = interleave_record_batch(&sources, &merged(&leaving))?;
+                leaving = vec![Chunk::new(records, self.time)?];
+                with_ties(&leaving, ties)?
+            }
+            _ if leaving.len() > 1 => merged(&leaving),
+            _ => Vec::new(),
+        };
         self.leaving = Leaving { chunks: leaving, order, next: 0 };
         Ok(())
     }
@@ -185,6 +203,16 @@ impl Chunk {
         let places = self.places.get(start..start + rows).unwrap_or_default().to_vec();
         Self { records: self.records.slice(start, rows), times, places }
     }
+}
+
+/// The rows of the one chunk, those of equal time by `ties`; what is equal in these too stays as it stands.
+fn with_ties(chunks: &[Chunk], ties: &SortKeys) -> Result<Vec<(usize, usize)>> {
+    let [chunk] = chunks else { return Ok(Vec::new()) };
+    let keyed = ties.of(&chunk.records)?;
+    let mut rows: Vec<usize> = (0..chunk.places.len()).collect();
+    let time = |row: usize| chunk.places.get(row).map(|place| place.time);
+    rows.sort_by(|one, other| time(*one).cmp(&time(*other)).then_with(|| keyed.compare(*one, *other)));
+    Ok(rows.into_iter().map(|row| (0, row)).collect())
 }
 
 /// The rows of sorted chunks in one order; ties stay as they came.

@@ -509,7 +509,7 @@ impl Assembly<'_> {
                 Box::new(Earliest::new(*offset, *rows))
             }
             (TaskKind::Head, Operator::Head { offset, rows }) => Box::new(Head::new(*offset, *rows)),
-            (TaskKind::Sort, Operator::Sort { by, slice }) => {
+            (TaskKind::Sort, Operator::Sort { by, slice, .. }) => {
                 Box::new(Sort::new(SortKeys::new(by, &node.schema)?, *slice))
             }
             (TaskKind::TopRows, Operator::TopRows { .. }) => {

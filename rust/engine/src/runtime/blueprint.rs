@@ -173,6 +173,7 @@ impl Blueprint {
                 self.push(kind, id, vec![(below.task, below.port, route)])
             }
             Operator::Head { .. } => self.push(TaskKind::Head, id, vec![single(first()?)]),
+            Operator::Sort { by_time: true, .. } => self.push(TaskKind::Running, id, vec![single(first()?)]),
             Operator::Sort { .. } => self.push(TaskKind::Sort, id, vec![single(first()?)]),
             Operator::Sink { connector, options, maintain_order } => {
                 let below = first()?;

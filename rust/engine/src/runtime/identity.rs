@@ -52,8 +52,15 @@ fn derived(node: &Node, names: &[String]) -> String {
         }
         Operator::Session { keys, column, gap, .. } => format!("{keys:?} {column} {gap}"),
         Operator::Join { how, left_on, right_on, .. } => format!("{how:?} {left_on:?} {right_on:?}"),
+        // Without ties as before they were there: identities outlive releases.
+        Operator::Running { keys, ties, .. } if !ties.is_empty() => {
+            format!("{keys:?} {:?}", ties.iter().map(|key| &key.column).collect::<Vec<_>>())
+        }
         Operator::Running { keys, .. } | Operator::Over { keys, .. } => format!("{keys:?}"),
         Operator::Head { offset, rows } => format!("{offset} {rows}"),
+        Operator::Sort { by, by_time: true, .. } => {
+            format!("time {:?}", by.iter().map(|key| &key.column).collect::<Vec<_>>())
+        }
         Operator::Sort { by, .. } => format!("{:?}", by.iter().map(|key| &key.column).collect::<Vec<_>>()),
         _ => String::new(),
     };
