@@ -226,7 +226,8 @@ impl Log {
                 self.store.delete(&name)?;
             }
         }
-        for (sequence, _) in records.iter().filter(|(sequence, _)| *sequence < oldest_sequence) {
+        // Attempts stay: one that was frozen all the while must not find the number behind its last record free again.
+        for (sequence, _) in checkpoints.iter().filter(|(sequence, _)| *sequence < oldest_sequence) {
             self.store.delete(&name_of(*sequence))?;
         }
         Ok(())
@@ -319,6 +320,20 @@ mod tests {
         zombie.commit(checkpoint(&zombie, 1)).unwrap();
         let successor = open(&store, Restore::Latest);
         assert_eq!(successor.checkpoint.unwrap().epoch, 1);
+        let error = zombie.commit(checkpoint(&zombie, 2)).unwrap_err();
+        assert!(matches!(error, EngineError::Conflict { owner: 2, .. }), "{error}");
+    }
+
+    #[test]
+    fn zombie_meets_a_conflict_after_its_successor_has_removed_old_records() {
+        let store = memory();
+        let mut zombie = open(&store, Restore::Latest).log;
+        zombie.commit(checkpoint(&zombie, 1)).unwrap();
+        let mut successor = open(&store, Restore::Latest).log;
+        for epoch in 2..=6 {
+            successor.commit(checkpoint(&successor, epoch)).unwrap();
+            successor.collect_garbage().unwrap();
+        }
         let error = zombie.commit(checkpoint(&zombie, 2)).unwrap_err();
         assert!(matches!(error, EngineError::Conflict { owner: 2, .. }), "{error}");
     }
