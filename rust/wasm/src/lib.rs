@@ -1,1 +1,0 @@
-//! The plugin host of the dfb1 ABI.
