@@ -19,8 +19,8 @@ use arrow::array::RecordBatch;
 use dataflare_plan::Plan;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// Settings of a job, as Python's `Engine` has checked them.
@@ -115,7 +115,8 @@ struct Running {
     shared: Arc<Shared>,
     control: Arc<Control>,
     dealers: Vec<(String, Arc<Dealer>)>,
-    sinks: Vec<(String, Arc<dyn Sink>)>,
+    /// Not owned: a place that a sink has claimed is free when the workers are done, however long this handle lives.
+    sinks: Vec<(String, Weak<dyn Sink>)>,
     outcome: Arc<Outcome>,
     tasks: Vec<(String, String)>,
     clock: Arc<dyn Clock>,
@@ -164,7 +165,9 @@ impl Job {
         let shared = Arc::clone(&assembled.parts.shared);
         let dealers = assembled.parts.dealers.clone();
         let sinks = assembled.parts.roles.iter();
-        let sinks = sinks.filter_map(|role| role.identity.clone().zip(role.sink.clone())).collect();
+        let sinks =
+            sinks.filter_map(|role| role.identity.clone().zip(role.sink.as_ref().map(Arc::downgrade)));
+        let sinks = sinks.collect();
         let schedule = schedule(settings.checkpoint.as_ref());
         let started = clock.now();
         let outcome = {
@@ -245,7 +248,8 @@ impl Job {
         let checkpoint = running.control.status();
         waits.extend(checkpoint.waits.iter().cloned());
         for (name, sink) in &running.sinks {
-            waits.extend(sink.waits_for().map(|reason| format!("{name}: {reason}")));
+            let reason = sink.upgrade().and_then(|sink| sink.waits_for());
+            waits.extend(reason.map(|reason| format!("{name}: {reason}")));
         }
         let now = running.clock.now();
         Status {
