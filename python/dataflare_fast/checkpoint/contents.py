@@ -13,8 +13,8 @@ from typing import Any
 import polars as pl
 
 from dataflare_fast import _core
-from dataflare_fast.checkpoint.folder import checkpoint_records, job_folder, read_format
-from dataflare_fast.errors import CallError, DataError
+from dataflare_fast.checkpoint.folder import checkpoint_record, job_folder, read_format
+from dataflare_fast.errors import DataError
 
 __all__ = ["CheckpointContents", "read_checkpoint"]
 
@@ -62,13 +62,7 @@ def read_checkpoint(path: str | Path, *, epoch: int | None = None) -> Checkpoint
     """
     job = job_folder(Path(path))
     name = read_format(job)["job"]
-    records = checkpoint_records(job)
-    if not records:
-        raise CallError(f"checkpoint {job}: expected at least one checkpoint, got none yet")
-    found = records[-1] if epoch is None else next((one for one in records if one["epoch"] == epoch), None)
-    if found is None:
-        kept = ", ".join(str(one["epoch"]) for one in records)
-        raise CallError(f"checkpoint {job}: expected one of the epochs {kept}, got {epoch}")
+    found = checkpoint_record(job, epoch)
     return CheckpointContents(
         job=name,
         epoch=found["epoch"],

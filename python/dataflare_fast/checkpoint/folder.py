@@ -12,7 +12,14 @@ from typing import Any
 
 from dataflare_fast.errors import CallError, DataError
 
-__all__ = ["LAYOUT_VERSION", "checkpoint_records", "job_folder", "jobs_in", "read_format"]
+__all__ = [
+    "LAYOUT_VERSION",
+    "checkpoint_record",
+    "checkpoint_records",
+    "job_folder",
+    "jobs_in",
+    "read_format",
+]
 
 LAYOUT_VERSION = 1
 
@@ -57,6 +64,22 @@ def checkpoint_records(job: Path) -> list[dict[str, Any]]:
     """The commits of a job's log, oldest first; records of attempts are left out."""
     records = [(int(path.stem), _json(path)) for path in (job / "manifest").glob("*.json")]
     return [record for _, record in sorted(records, key=lambda one: one[0]) if record["kind"] == "checkpoint"]
+
+
+def checkpoint_record(job: Path, epoch: int | None) -> dict[str, Any]:
+    """The commit of an epoch; None: the newest.
+
+    Raises:
+        CallError: no commit yet, or none of this epoch.
+    """
+    records = checkpoint_records(job)
+    if not records:
+        raise CallError(f"checkpoint {job}: expected at least one checkpoint, got none yet")
+    found = records[-1] if epoch is None else next((one for one in records if one["epoch"] == epoch), None)
+    if found is None:
+        kept = ", ".join(str(one["epoch"]) for one in records)
+        raise CallError(f"checkpoint {job}: expected one of the epochs {kept}, got {epoch}")
+    return found
 
 
 def _json(path: Path) -> Any:

@@ -1,4 +1,4 @@
-"""The files for Prometheus and Grafana that the wheel brings: recording rules, default alerts, a dashboard.
+"""The files for Prometheus and Grafana that the wheel brings: recording rules, a dashboard.
 
 Not here: what they ask for (`families.py`).
 """

@@ -1,7 +1,7 @@
 """One look at a job as plain values, which any process can send, keep and show.
 
 Taken in the process that runs the job; read by the exporter (`collector.py`), the service and its console.
-Not here: looking at checkpoints, rates (`rates.py`).
+Not here: looking at checkpoints, rates (`service/views.py`).
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from dataflare_fast.checkpoint.folder import checkpoint_records
+from dataflare_fast.checkpoint.folder import checkpoint_record, checkpoint_records
 from dataflare_fast.errors import CallError, DataError
 
 __all__ = ["checkpoints", "dead_letters", "log_lines", "state_rows", "state_tables"]
@@ -37,7 +37,7 @@ def checkpoints(job: Path) -> list[dict[str, Any]]:
 
 def state_tables(job: Path, epoch: int | None) -> dict[str, Any]:
     """The tables of a checkpoint, with their columns."""
-    record = _record(job, epoch)
+    record = checkpoint_record(job, epoch)
     return {
         "epoch": record["epoch"],
         "tables": [
@@ -69,7 +69,7 @@ def state_rows(
     Raises:
         CallError: no such table or column.
     """
-    record = _record(job, epoch)
+    record = checkpoint_record(job, epoch)
     tables = _tables(record)
     if table not in tables:
         raise CallError(f"state: table: expected one of {sorted(tables)}, got {table!r}")
@@ -129,17 +129,6 @@ def _checkpoint(record: dict[str, Any], written_s: float | None) -> dict[str, An
         "operators": {name: sum(one["size"] for one in own) for name, own in record["operators"].items()},
         "splits": sum(len(splits) for splits in record["sources"].values()),
     }
-
-
-def _record(job: Path, epoch: int | None) -> dict[str, Any]:
-    records = checkpoint_records(job) if (job / "format").is_file() else []
-    if not records:
-        raise CallError(f"state: job '{job.name}' has no checkpoint yet")
-    found = records[-1] if epoch is None else next((one for one in records if one["epoch"] == epoch), None)
-    if found is None:
-        kept = ", ".join(str(one["epoch"]) for one in records)
-        raise CallError(f"state: epoch: expected one of {kept}, got {epoch}")
-    return found
 
 
 def _tables(record: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
